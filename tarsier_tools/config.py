@@ -1,0 +1,95 @@
+"""Settings: one frozen value, read from ``TARSIER_*`` variables once and passed in. Nothing else reads them.
+
+Order of precedence: explicit argument, environment, default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tarsier_tools.errors import UsageError
+from tarsier_tools.prompts import Language
+
+BackendName = Literal["auto", "tiny", "local", "remote"]
+
+MiB = 1 << 20
+
+
+def default_cache_dir() -> Path:
+    """Where downloads are kept: ``$XDG_CACHE_HOME/tarsier-tools``, or the platform's usual place."""
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tarsier-tools"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. Each field is also ``TARSIER_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="TARSIER_", frozen=True, extra="forbid")
+
+    # Which model
+    backend: BackendName = Field("auto", description="auto: remote if base_url is set, local if model is, else tiny.")
+    model: str | None = Field(None, description="A checkpoint folder, a hub id, or the model's name on the server.")
+    revision: str | None = Field(None, description="Commit, tag or branch of a hub checkpoint.")
+    base_url: str | None = Field(None, description="An OpenAI-compatible server, with or without /v1.")
+    api_key: SecretStr | None = Field(None, description="For the server.")
+    device: str = Field("auto", description="cuda, cuda:1, mps, cpu; auto takes the best there is.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 on an accelerator, float32 on a CPU."
+    )
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
+    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="Needs the bitsandbytes package.")
+    device_map: str | None = Field(None, description="As in transformers, for example auto; needs accelerate.")
+    prefix_cache_mb: int = Field(2048, ge=0, description="Memory for clips the model has seen; 0 turns it off.")
+
+    # What the model is shown
+    frames: int = Field(16, ge=1, le=512, description="Frames per clip; Tarsier2 was trained with 16 and more.")
+    max_pixels: int = Field(460_800, ge=784, description="Pixels per frame at most, before the frame budget.")
+    max_new_tokens: int = Field(512, ge=1, le=8192)
+    language: Language = "en"
+    clip_cache_mb: int = Field(512, ge=0, description="Memory for decoded clips; 0 turns it off.")
+
+    # Where videos may come from
+    decoder: Literal["pyav", "decord"] = "pyav"
+    allowed_roots: tuple[Path, ...] | None = Field(
+        None, description="Folders that videos may be read from; None for anywhere."
+    )
+    allow_urls: bool = True
+    allow_http: bool = Field(False, description="Also http://, not only https://.")
+    allow_private_hosts: bool = Field(False, description="Also loopback, private and link-local addresses.")
+    cache_dir: Path = Field(default_factory=default_cache_dir, description="Downloads and other things kept.")
+    max_download_mb: int = Field(4096, ge=1)
+    download_timeout_s: float = Field(600, gt=0)
+
+    # Limits on what is decoded
+    isolate: bool = Field(False, description="Decode in a worker process with limits, for files of strangers.")
+    max_file_mb: int = Field(4096, ge=1, description="Bytes of a video file.")
+    max_frame_megapixels: float = Field(40, gt=0, description="Pixels of one decoded frame.")
+    max_decoded_frames: int = Field(200_000, ge=1, description="Frames decoded for one request.")
+    max_output_mb: int = Field(2048, ge=1, description="Memory for the frames of one request.")
+    decode_timeout_s: float = Field(120, gt=0, description="Time to decode for one request.")
+    worker_memory_mb: int = Field(3072, ge=256, description="Address space of the decoding worker.")
+
+    @classmethod
+    def load(cls, **changes: object) -> Settings:
+        """Settings from the environment, with explicit values (other than None) on top.
+
+        Raises UsageError naming each variable or argument that has a bad value.
+        """
+        try:
+            return cls(**{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in issue['loc'])}: {issue['msg']}" for issue in error.errors()
+            )
+            raise UsageError(
+                f"A setting has a bad value: {problems}.",
+                hint="Check the argument, or the TARSIER_* variable of that name.",
+            ) from None
