@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tarsier_tools.errors import UsageError
 from tarsier_tools.prompts import Language
 
-BackendName = Literal["auto", "tiny", "local", "remote"]
+BackendName = Literal["auto", "tiny", "local"]
 
 MiB = 1 << 20
 
@@ -35,11 +35,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TARSIER_", frozen=True, extra="forbid")
 
     # Which model
-    backend: BackendName = Field("auto", description="auto: remote if base_url is set, local if model is, else tiny.")
-    model: str | None = Field(None, description="A checkpoint folder, a hub id, or the model's name on the server.")
+    backend: BackendName = Field("auto", description="auto: local if a model is set, else tiny.")
+    model: str | None = Field(None, description="A checkpoint folder or a hub id.")
     revision: str | None = Field(None, description="Commit, tag or branch of a hub checkpoint.")
-    base_url: str | None = Field(None, description="An OpenAI-compatible server, with or without /v1.")
-    api_key: SecretStr | None = Field(None, description="For the server.")
     device: str = Field("auto", description="cuda, cuda:1, mps, cpu; auto takes the best there is.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 on an accelerator, float32 on a CPU."

@@ -11,12 +11,9 @@
         TimeRangeError            the range asked for is not in the video
       BackendError                the model cannot answer
         BackendUnavailable        something is missing: an extra, weights, memory, a server
-        BackendTimeout            no answer in time (retryable)
         BackendRejected           the request itself was refused: too long, not supported
         BackendFailed             the model broke while it worked (retryable)
       ReplyError                  the model's text could not be read as asked for
-      LibraryError                the video library
-        UnknownVideo, LibraryLocked, LibraryTooNew
       UsageError                  an argument has a value that makes no sense (also a ValueError)
       Cancelled                   the caller asked to stop
 
@@ -90,12 +87,6 @@ class BackendUnavailable(BackendError):
     """Something the backend needs is missing: an extra, weights, memory, a server."""
 
 
-class BackendTimeout(BackendError):
-    """No answer in time."""
-
-    retryable = True
-
-
 class BackendRejected(BackendError):
     """The request itself was refused, for example because it is too long."""
 
@@ -108,24 +99,6 @@ class BackendFailed(BackendError):
 
 class ReplyError(TarsierError):
     """The model's text could not be read as asked for."""
-
-
-class LibraryError(TarsierError):
-    """The video library cannot do what was asked."""
-
-
-class UnknownVideo(LibraryError):
-    """The library holds no such video."""
-
-
-class LibraryLocked(LibraryError):
-    """Another process holds the library."""
-
-    retryable = True
-
-
-class LibraryTooNew(LibraryError):
-    """The library was written by a newer version of this package."""
 
 
 class UsageError(TarsierError, ValueError):

@@ -172,8 +172,8 @@ class ModelInfo:
 
     Attributes:
         name: what to call it in a result ("tarsier2-tiny", a folder's name, a hub id).
-        backend: "tiny", "local", "remote" or "scripted".
-        device, dtype: "" when they are not known (a remote server).
+        backend: "tiny", "local" or "scripted".
+        device, dtype: "" when there is none (the scripted backend).
         context_tokens: the longest prompt plus reply, None when not known.
     """
 
