@@ -1,0 +1,1 @@
+"""The LangChain integration of tarsier-tools. Holds no tools yet; its name and version are reserved here."""

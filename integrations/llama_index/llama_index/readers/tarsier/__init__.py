@@ -1,0 +1,1 @@
+"""The LlamaIndex readers of tarsier-tools. Empty yet; the name and version are reserved here."""

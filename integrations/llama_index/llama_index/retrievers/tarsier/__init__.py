@@ -1,0 +1,1 @@
+"""The LlamaIndex retrievers of tarsier-tools. Empty yet; the name and version are reserved here."""
