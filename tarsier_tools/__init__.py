@@ -1,1 +1,130 @@
-"""Eyes for agents: describe a video, ask about it, find when something happens."""
+"""Eyes for agents: describe a video, ask about it, find when something happens.
+
+::
+
+    from tarsier_tools import VideoService
+
+    with VideoService() as videos:
+        print(videos.caption("clip.mp4").text)
+
+The names in ``__all__`` are the public surface; everything else may move. What decodes or runs a model is
+loaded when it is first used, so that importing this package stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tarsier_tools.config import Settings
+from tarsier_tools.errors import (
+    BackendError,
+    BackendFailed,
+    BackendRejected,
+    BackendUnavailable,
+    Cancelled,
+    ReplyError,
+    SourceNotAllowed,
+    TarsierError,
+    TimeRangeError,
+    UsageError,
+    VideoError,
+    VideoNotFound,
+    VideoTooLarge,
+    VideoUnreadable,
+)
+from tarsier_tools.types import (
+    Abilities,
+    Answer,
+    Caption,
+    Choice,
+    Clip,
+    Completion,
+    Coverage,
+    FrameImage,
+    FrameSet,
+    Localization,
+    ModelInfo,
+    ModelUsed,
+    Progress,
+    Request,
+    ScoreRequest,
+    Scores,
+    Segment,
+    TimeRange,
+    Timings,
+    TrackInfo,
+    Usage,
+    VideoInfo,
+)
+
+if TYPE_CHECKING:
+    from tarsier_tools.backends.base import Backend
+    from tarsier_tools.backends.scripted import ScriptedBackend
+    from tarsier_tools.service import VideoService
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Abilities",
+    "Answer",
+    "Backend",
+    "BackendError",
+    "BackendFailed",
+    "BackendRejected",
+    "BackendUnavailable",
+    "Cancelled",
+    "Caption",
+    "Choice",
+    "Clip",
+    "Completion",
+    "Coverage",
+    "FrameImage",
+    "FrameSet",
+    "Localization",
+    "ModelInfo",
+    "ModelUsed",
+    "Progress",
+    "ReplyError",
+    "Request",
+    "ScoreRequest",
+    "Scores",
+    "ScriptedBackend",
+    "Segment",
+    "Settings",
+    "SourceNotAllowed",
+    "TarsierError",
+    "TimeRange",
+    "TimeRangeError",
+    "Timings",
+    "TrackInfo",
+    "Usage",
+    "UsageError",
+    "VideoError",
+    "VideoInfo",
+    "VideoNotFound",
+    "VideoService",
+    "VideoTooLarge",
+    "VideoUnreadable",
+    "__version__",
+]
+
+_LAZY = {
+    "Backend": "tarsier_tools.backends.base",
+    "ScriptedBackend": "tarsier_tools.backends.scripted",
+    "VideoService": "tarsier_tools.service",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562); afterwards it is an ordinary attribute."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,51 @@
+"""What every test gets: a clean environment, a cache of its own, and skips that a full run does not allow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+# Read once, before any test wipes the environment.
+REQUIRED = {
+    "gpu": os.environ.get("TARSIER_REQUIRE_GPU") == "1",
+    "": os.environ.get("TARSIER_REQUIRE_ALL") == "1",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: needs an accelerator; may skip unless TARSIER_REQUIRE_GPU=1")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No TARSIER_* variable of the caller reaches a test, and nothing is kept outside its folder."""
+    for name in [name for name in os.environ if name.startswith("TARSIER_")]:
+        monkeypatch.delenv(name)
+    cache = str(tmp_path_factory.mktemp("cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setenv("LOCALAPPDATA", cache)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A skip is a failure where somebody promised that all that is needed is there."""
+    report = yield
+    kind = "gpu" if item.get_closest_marker("gpu") else ""
+    if report.skipped and not hasattr(report, "wasxfail") and REQUIRED[kind]:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped, which TARSIER_REQUIRE_{kind.upper() or 'ALL'}=1 forbids: {report.longrepr}"
+        )
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """The same for a whole module that skips itself."""
+    report = yield
+    if report.skipped and REQUIRED[""]:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which TARSIER_REQUIRE_ALL=1 forbids: {report.longrepr}"
+    return report
