@@ -79,8 +79,9 @@ def frame_events(text: str, n_frames: int) -> Events:
         before = line[: tags[0].start()] if tags else line
         if before.strip():
             problems.append(f"No frames are given for: {_quote(before)}.")
-        for tag, following in zip(tags, [*tags[1:], None], strict=True):
-            words = line[tag.end() : following.start() if following else len(line)].strip(" \t:：-–—")
+        ends = (*(tag.start() for tag in tags[1:]), len(line))
+        for tag, end in zip(tags, ends, strict=False):  # a line without tags has an end all the same
+            words = line[tag.end() : end].strip(" \t:：-–—")
             if not words:
                 problems.append(f"Nothing is said about {tag.group(0)}.")
             elif span := _span(tag, n_frames, problems):
