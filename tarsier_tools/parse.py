@@ -98,7 +98,7 @@ def span_seconds(span: Span, times_s: Sequence[float], end_s: float) -> tuple[fl
     """
     start = times_s[span.first]
     after = span.last + 1
-    return start, times_s[after] if after < len(times_s) else max(end_s, times_s[-1])
+    return start, times_s[after] if after < len(times_s) else end_s
 
 
 def probabilities(logprobs: Sequence[float]) -> tuple[float, ...]:

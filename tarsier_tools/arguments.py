@@ -1,0 +1,80 @@
+"""What the arguments of a call must be, checked before any work is done. Pure; raises UsageError."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tarsier_tools import prompts
+from tarsier_tools.errors import UsageError
+from tarsier_tools.prompts import Language
+
+MAX_TEXT_CHARS = 2000
+"""The longest question, event or choice, in characters."""
+MAX_NEW_TOKENS = 8192
+"""The longest reply, in tokens."""
+
+
+def words(name: str, value: str) -> str:
+    """A question, event or choice without the white space around it.
+
+    Raises UsageError when nothing is left, or more than MAX_TEXT_CHARS.
+    """
+    text = value.strip()
+    if not text:
+        raise UsageError(f"The {name} is empty.", hint=f"Say in words what the {name} is.")
+    if len(text) > MAX_TEXT_CHARS:
+        raise UsageError(
+            f"The {name} has {len(text)} characters; at most {MAX_TEXT_CHARS} are allowed.",
+            hint="Say it in fewer words, or ask several times.",
+        )
+    return text
+
+
+def options(choices: Sequence[str]) -> tuple[str, ...]:
+    """The choices of a question, each as from :func:`words`.
+
+    Raises UsageError for a single text instead of several, for fewer than 2 or more than 26, for an empty
+    one, and for two that are equal but for case and white space around them.
+    """
+    if isinstance(choices, str):
+        raise UsageError("The choices are one text.", hint="Give a list with one text per choice.")
+    most = len(prompts.LETTERS)
+    if not 2 <= len(choices) <= most:
+        raise UsageError(
+            f"{len(choices)} choices are given; between 2 and {most} are needed.",
+            hint="Leave the choices away for a free answer.",
+        )
+    texts = tuple(words("choice", choice) for choice in choices)
+    seen: set[str] = set()
+    for text in texts:
+        if text.casefold() in seen:
+            raise UsageError(f"The choice {text!r} is given twice.", hint="Give each choice once.")
+        seen.add(text.casefold())
+    return texts
+
+
+def language(tag: str | None, default: Language) -> Language:
+    """The language of this tag (in any case, as BCP-47 has it), or the default for None.
+
+    Raises UsageError naming the supported ones.
+    """
+    if tag is None:
+        return default
+    for known in prompts.LANGUAGES:
+        if known.casefold() == tag.strip().casefold():
+            return known
+    raise UsageError(
+        f"The language {tag!r} is not supported.", hint=f"Use one of {', '.join(prompts.LANGUAGES)}."
+    )
+
+
+def new_tokens(value: int | None, default: int) -> int:
+    """The most tokens of a reply; the default for None. Raises UsageError outside 1 to MAX_NEW_TOKENS."""
+    if value is None:
+        return default
+    if not 1 <= value <= MAX_NEW_TOKENS:
+        raise UsageError(
+            f"max_new_tokens is {value}; it must be from 1 to {MAX_NEW_TOKENS}.",
+            hint="Leave it away for the default.",
+        )
+    return value
