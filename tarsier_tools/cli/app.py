@@ -1,0 +1,180 @@
+"""The commands. Each reads its options, asks the service, and shows the result; nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from pydantic import RootModel
+
+from tarsier_tools import __version__
+from tarsier_tools.cli import options, render
+from tarsier_tools.cli.failures import CommandGroup
+from tarsier_tools.cli.models import render_models, survey
+from tarsier_tools.cli.session import Session, session
+from tarsier_tools.config import Settings
+from tarsier_tools.errors import UsageError
+from tarsier_tools.types import Answer
+
+app = typer.Typer(
+    name="tarsier-tools",
+    cls=CommandGroup,
+    help="Eyes over video: describe it, ask about it, find when something happens.",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 video, 4 model, 5 reply, 130 stopped by Ctrl-C.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Answers = RootModel[tuple[Answer, ...]]
+"""The JSON document of several questions: an array of answers, in the order asked."""
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    """Eyes over video: describe it, ask about it, find when something happens."""
+    if version:
+        typer.echo(f"tarsier-tools {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command()
+@options.expand
+def caption(
+    context: typer.Context,
+    video: options.Video,
+    asking: options.Asking,
+    output: options.Output,
+    detail: options.CaptionDetail = "full",
+) -> None:
+    """Describe a video, or a part of it."""
+    with session(context, asking.settings(), as_json=output.as_json) as here:
+        here.say_which_model()
+        result = here.work(
+            lambda progress: here.service.caption(video, detail=detail, on_progress=progress, **asking.call())
+        )
+        here.show(result, render.caption(result, _look(here)))
+
+
+@app.command()
+@options.expand
+def ask(
+    context: typer.Context,
+    video: options.Video,
+    question: options.Question,
+    asking: options.Asking,
+    output: options.Output,
+    choice: options.Choices = None,
+    yes_no: options.YesNo = False,
+) -> None:
+    """Ask one or more questions about a video."""
+    if choice and yes_no:
+        raise UsageError("--choice and --yes-no cannot go together.", hint="Give one of them.")
+    with session(context, asking.settings(), as_json=output.as_json) as here:
+        here.say_which_model()
+        answers: list[Answer] = []
+        for text in question:
+            result = here.work(
+                lambda progress, text=text: here.service.ask(  # type: ignore[misc]
+                    video,
+                    text,
+                    choices=choice or None,
+                    yes_no=yes_no or None,
+                    on_progress=progress,
+                    **asking.call(),
+                )
+            )
+            answers.append(result)
+            if not here.as_json:  # each as soon as it is known
+                here.print(render.answer(result, _look(here), show_question=len(question) > 1))
+        if here.as_json:
+            here.show(answers[0] if len(answers) == 1 else Answers(tuple(answers)), ())
+
+
+@app.command()
+@options.expand
+def locate(
+    context: typer.Context,
+    video: options.Video,
+    event: options.Event,
+    asking: options.Asking,
+    output: options.Output,
+) -> None:
+    """Find when something happens. Not finding it is an answer too: exit code 0, found is false."""
+    with session(context, asking.settings(), as_json=output.as_json) as here:
+        here.say_which_model()
+        result = here.work(
+            lambda progress: here.service.locate(video, event, on_progress=progress, **asking.call())
+        )
+        here.show(result, render.localization(result, _look(here)))
+
+
+@app.command()
+@options.expand
+def frames(
+    context: typer.Context,
+    video: options.Video,
+    out: options.Out,
+    output: options.Output,
+    at: options.At = None,
+    count: options.Count = None,
+    sheet: options.Sheet = False,
+    start: options.Start = None,
+    end: options.End = None,
+    max_side: options.MaxSide = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write frames of a video as JPEG files, or as a contact sheet. No model is needed."""
+    if at and count is not None:
+        raise UsageError("--at and --count cannot go together.", hint="Give times, or a number of frames.")
+    with session(context, Settings.load(), as_json=output.as_json) as here:
+        result = here.work(
+            lambda progress: here.service.frames(
+                video,
+                out,
+                times_s=at or None,
+                count=count,
+                start_s=start,
+                end_s=end,
+                sheet=sheet,
+                max_side=max_side,
+                overwrite=overwrite,
+                on_progress=progress,
+            )
+        )
+        here.show(result, render.frame_set(result))
+
+
+@app.command()
+@options.expand
+def info(context: typer.Context, video: options.Video, output: options.Output) -> None:
+    """Show what a video is: size, duration, frames, tracks. No model is needed."""
+    with session(context, Settings.load(), as_json=output.as_json) as here:
+        result = here.work(lambda progress: here.service.info(video, on_progress=progress))
+        here.show(result, render.video_info(result))
+
+
+@app.command()
+@options.expand
+def models(
+    context: typer.Context,
+    output: options.Output,
+    backend: options.Backend = None,
+    model: options.Model = None,
+) -> None:
+    """Show which models can be used here, what is missing, and which one would answer."""
+    settings = Settings.load(backend=backend, model=model)
+    with session(context, settings, as_json=output.as_json) as here:
+        result = survey(settings, here.service.backend_choice)
+        here.show(result, render_models(result))
+
+
+def _look(here: Session) -> render.Look:
+    return render.Look(width=here.width, ascii_only=here.ascii_only, why=here.service.backend_choice[1])

@@ -1,0 +1,187 @@
+"""Results as lines for a terminal. Pure: a result and a look in, styled text out.
+
+Model-written text and file names pass through ``clean`` on their way; nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from tarsier_tools.cli.text import clean, clean_line, format_time
+from tarsier_tools.cli.timeline import ASCII, UNICODE, timeline
+from tarsier_tools.types import (
+    Answer,
+    Caption,
+    Coverage,
+    FrameSet,
+    Localization,
+    ModelUsed,
+    TimeRange,
+    Timings,
+    Usage,
+    VideoInfo,
+)
+
+_LABEL = 10  # cells for the name of a detail
+_MAX_TIMELINE = 100  # cells; a longer bar is no easier to read
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the terminal can show, and what is known besides the result.
+
+    Attributes:
+        width: cells of a line.
+        ascii_only: draw without box characters.
+        why: why this backend answers; "" when that is not known.
+    """
+
+    width: int = 80
+    ascii_only: bool = False
+    why: str = ""
+
+
+def caption(result: Caption, look: Look) -> Iterator[Text]:
+    """The description, the events if there are any, and the details."""
+    if not result.events:
+        yield Text(clean(result.text))
+    for event in result.events:
+        yield Text.assemble((f"{_span(event.start_s, event.end_s)}  ", "cyan"), clean_line(event.text))
+    yield from _cut(result.finish_reason)
+    yield from _details(result, look)
+
+
+def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterator[Text]:
+    """The answer, the probabilities of the choices, and the details."""
+    if show_question:
+        yield Text(clean_line(result.question), style="bold cyan")
+    score = f"  ({result.score:.0%}, raw)" if result.score is not None else ""
+    yield Text.assemble(clean(result.text), (score, "dim"))
+    for choice in result.choices:
+        filled = round(choice.probability * 20)
+        bar = ("#" if look.ascii_only else "█") * filled
+        label = f"({choice.letter}) " if choice.letter else ""
+        yield Text.assemble(
+            f"  {choice.probability:6.1%}  ", (f"{bar:<20}", "green"), f"  {label}{clean_line(choice.text)}"
+        )
+    yield from _cut(result.finish_reason)
+    yield from _details(result, look)
+
+
+def localization(result: Localization, look: Look) -> Iterator[Text]:
+    """The segments, a timeline of the range that was asked, and the details."""
+    event = clean_line(result.event)
+    score = f"  (yes {result.score:.0%}, raw)" if result.score is not None else ""
+    verdict = ("Found: ", "bold green") if result.found else ("Not found: ", "bold yellow")
+    yield Text.assemble(verdict, event, (score, "dim"))
+    for segment in result.segments:
+        length = segment.end_s - segment.start_s
+        share = f", {segment.score:.0%}" if segment.score is not None else ""
+        yield Text.assemble(
+            (f"  {_span(segment.start_s, segment.end_s)}", "cyan"), (f"  ({length:.1f} s{share})", "dim")
+        )
+    width = min(look.width, _MAX_TIMELINE)
+    glyphs = ASCII if look.ascii_only else UNICODE
+    seen = result.coverage.frame_times_s
+    labels, bar, *marks = timeline(
+        result.coverage.asked, result.segments, seen_s=seen, width=width, glyphs=glyphs
+    )
+    yield Text("")
+    yield Text(labels, style="dim", no_wrap=True)
+    yield Text(bar, style="green" if result.found else "dim", no_wrap=True)
+    for line in marks:
+        yield Text(line, style="dim", no_wrap=True)
+    yield _detail("boundary", f"known to {result.resolution_s:.2f} s; method {result.method}")
+    yield from _details(result, look)
+
+
+def frame_set(result: FrameSet) -> Iterator[Text]:
+    """The pictures and when they are shown."""
+    for frame in result.frames:
+        yield Text.assemble(
+            (f"{format_time(frame.time_s, 3):>12}", "cyan"),
+            (f"  frame {frame.index:<6}", "dim"),
+            f"  {clean_line(frame.path)}",
+        )
+    if result.sheet:
+        yield Text.assemble(("       sheet  ", "cyan"), clean_line(result.sheet))
+    yield from _coverage(result.coverage)
+
+
+def video_info(result: VideoInfo) -> Iterator[Text]:
+    """A table of what is known of a video."""
+    kind = "variable" if result.variable_rate else "constant"
+    rate = f"{result.average_fps:.3f} frames/s on average, {kind}"
+    turned = f", turned by {result.rotation} degrees" if result.rotation else ""
+    rows = [
+        ("video", clean_line(result.source)),
+        ("container", clean_line(result.container)),
+        ("codec", clean_line(result.codec)),
+        ("picture", f"{result.width}x{result.height}{turned}"),
+        ("duration", f"{format_time(result.duration_s, 3)} ({result.duration_s:.3f} s)"),
+        ("frames", f"{result.frame_count}, {rate}"),
+        ("size", f"{result.size_bytes:,} bytes"),
+    ]
+    for track in result.tracks:
+        language = f" ({clean_line(track.language)})" if track.language else ""
+        rows.append((track.kind, f"{clean_line(track.codec)}{language}"))
+    rows.append(("decoder", result.decoder))
+    for name, value in rows:
+        yield Text.assemble((f"{name:<{_LABEL}}", "cyan"), value)
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{format_time(start_s)} - {format_time(end_s)}"
+
+
+def _cut(finish_reason: str) -> Iterator[Text]:
+    if finish_reason == "length":
+        yield Text("The reply was cut at its length limit; see --max-new-tokens.", style="yellow")
+
+
+def _details(result: Caption | Answer | Localization, look: Look) -> Iterator[Text]:
+    yield from _model(result.model, look.why)
+    yield from _coverage(result.coverage)
+    yield from _cost(result.timings, result.usage)
+    yield from _warnings(result.warnings)
+
+
+def _model(model: ModelUsed, why: str) -> Iterator[Text]:
+    where = ", ".join(part for part in (model.backend, model.device, model.dtype) if part)
+    reason = f"; {clean_line(why)}" if why else ""
+    yield _detail("model", f"{clean_line(model.name)} ({where}){reason}")
+    if model.note:
+        yield _detail("", clean_line(model.note))
+
+
+def _coverage(coverage: Coverage) -> Iterator[Text]:
+    width, height = coverage.frame_size
+    count = len(coverage.frame_indices)
+    frames = f"{count} frame{'s' if count != 1 else ''} of {width}x{height}"
+    whole = TimeRange(start_s=0, end_s=coverage.video_duration_s) == coverage.asked
+    asked = _span(coverage.asked.start_s, coverage.asked.end_s)
+    scope = f"{asked}, the whole video" if whole else f"{asked} of {format_time(coverage.video_duration_s)}"
+    gap = f"largest gap {coverage.largest_gap_s:.2f} s"
+    yield _detail("seen", f"{frames} from {scope}; {gap}; {coverage.sampling} sampling, {coverage.decoder}")
+    for skipped in coverage.skipped:
+        yield _detail("skipped", clean_line(skipped))
+
+
+def _cost(timings: Timings, usage: Usage) -> Iterator[Text]:
+    clip = "clip from cache" if timings.clip_cached else "clip decoded"
+    prefix = f"{usage.cached_tokens} from cache" if timings.prefix_cached else "none from cache"
+    parts = f"video {timings.video_s:.2f} ({clip}), model {timings.model_s:.2f}"
+    yield _detail("time", f"{timings.total_s:.2f} s: {parts}")
+    yield _detail("tokens", f"{usage.prompt_tokens} in ({prefix}), {usage.completion_tokens} out")
+
+
+def _warnings(warnings: Sequence[str]) -> Iterator[Text]:
+    for warning in warnings:
+        yield Text.assemble((f"{'warning':<{_LABEL}}", "yellow"), (clean_line(warning), "yellow"))
+
+
+def _detail(name: str, value: str) -> Text:
+    return Text(f"{name:<{_LABEL}}{value}", style="dim")

@@ -1,0 +1,164 @@
+"""What surrounds the work of a command: the service, the progress bar, Ctrl-C, and the two consoles."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+from rich.text import Text
+
+from tarsier_tools.cli.failures import print_json
+from tarsier_tools.cli.text import clean_line
+from tarsier_tools.config import Settings
+from tarsier_tools.errors import Cancelled
+from tarsier_tools.types import Progress
+
+if TYPE_CHECKING:
+    from tarsier_tools.service import VideoService
+
+T = TypeVar("T")
+
+
+def _open_service(settings: Settings) -> AbstractContextManager[VideoService]:
+    from tarsier_tools.service import VideoService  # loads the decoder, which --help does without
+
+    return VideoService(settings)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Whoever runs the commands; given to the app as ``obj``.
+
+    Attributes:
+        open_service: makes the service of one command. The demo lends one service to several.
+    """
+
+    open_service: Callable[[Settings], AbstractContextManager[VideoService]] = _open_service
+
+
+class Session:
+    """One command at work.
+
+    Attributes:
+        service: answers about videos.
+        as_json: results are wanted as JSON, not for reading.
+    """
+
+    def __init__(self, service: VideoService, *, as_json: bool) -> None:
+        self.service = service
+        self.as_json = as_json
+        self._out = make_console()
+        self._err = make_console(stderr=True)
+
+    def say_which_model(self) -> None:
+        """One line on standard error: which backend answers, and why."""
+        backend, reason = self.service.backend_choice
+        self._err.print(Text(f"backend: {backend} ({clean_line(reason)})", style="dim"), soft_wrap=True)
+
+    def work(self, call: Callable[[Progress], T]) -> T:
+        """Run ``call`` with a progress callback that draws a bar and lets Ctrl-C stop the work.
+
+        Raises Cancelled after Ctrl-C, at the next step; a second Ctrl-C does not wait for that.
+        """
+        with _stop_on_interrupt(self._err) as stopped, _bar(self._err) as draw:
+
+            def on_progress(done: int, total: int, message: str) -> None:
+                if stopped.is_set():
+                    raise Cancelled("Stopped before the end, as asked.")
+                draw(done, total, message)
+
+            result = call(on_progress)
+            if stopped.is_set():
+                raise Cancelled("Stopped before the end, as asked.")
+        return result
+
+    def show(self, result: BaseModel, lines: Iterable[Text]) -> None:
+        """Print a result: the lines, or the JSON document when that was asked for."""
+        if self.as_json:
+            print_json(result.model_dump(mode="json"))
+        else:
+            self.print(lines)
+
+    def print(self, lines: Iterable[Text]) -> None:
+        """Print for reading: wrapped by words on a terminal, unbroken lines elsewhere."""
+        for line in lines:
+            self._out.print(line, soft_wrap=not self._out.is_terminal)
+
+    @property
+    def width(self) -> int:
+        """Cells of a line on standard output."""
+        return self._out.width
+
+    @property
+    def ascii_only(self) -> bool:
+        """Standard output cannot take more than ASCII."""
+        return self._out.options.ascii_only
+
+
+@contextmanager
+def session(context: typer.Context, settings: Settings, *, as_json: bool) -> Iterator[Session]:
+    """The service of one command, closed afterwards.
+
+    Raises Cancelled where the user interrupted what cannot be stopped gently.
+    """
+    host = context.find_root().obj or Host()
+    try:
+        with host.open_service(settings) as service:
+            yield Session(service, as_json=as_json)
+    except KeyboardInterrupt:
+        raise Cancelled("Stopped by Ctrl-C.") from None
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is: no markup, no emoji codes, no guessed colours."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+@contextmanager
+def _stop_on_interrupt(console: Console) -> Iterator[threading.Event]:
+    """The event is set by Ctrl-C; a second one raises KeyboardInterrupt."""
+    stopped = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        console.print("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield stopped
+        return
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    """A progress callback that draws on a terminal, and elsewhere does nothing."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with ProgressBar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("starting", total=1)
+
+        def draw(done: int, total: int, message: str) -> None:
+            bar.update(task, completed=done, total=max(total, 1), description=clean_line(message))
+
+        yield draw
