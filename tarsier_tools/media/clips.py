@@ -1,0 +1,269 @@
+"""From a video file to the clip that a model is shown, and the account of what was shown.
+
+Memory stays bounded: frames are read one by one and shrunk to the pixel budget as they come, so that only
+the small ones are held together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tarsier_tools.errors import TimeRangeError, UsageError, VideoUnreadable
+from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
+from tarsier_tools.media.sampling import Plan, plan
+from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, resize
+from tarsier_tools.types import (
+    Clip,
+    Coverage,
+    Progress,
+    SamplingMethod,
+    TimeRange,
+    VideoInfo,
+    no_progress,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tarsier_tools.media.worker import DecodeWorker
+
+Decoder = Literal["pyav", "decord"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """What is wanted of a video. Hashable: the same spec of the same file gives the same clip.
+
+    Attributes:
+        start_s, end_s: the range, seconds from the first frame, the end excluded; None for the video's own
+            start or end. An end after the video's is clamped to it.
+        frames: how many at most.
+        sampling: how they are chosen, see :mod:`tarsier_tools.media.sampling`.
+        fps: frames per second for ``sampling="fps"``, None for the other methods.
+        max_pixels: per frame at most, before the budget that many frames share.
+    """
+
+    start_s: float | None = None
+    end_s: float | None = None
+    frames: int = 16
+    sampling: SamplingMethod = "uniform"
+    fps: float | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedClip:
+    """A clip, the video that it is from, and what of that was shown."""
+
+    info: VideoInfo
+    clip: Clip
+    coverage: Coverage
+
+
+def read_clip(
+    path: Path,
+    *,
+    source: str,
+    spec: ClipSpec,
+    decoder: Decoder = "pyav",
+    limits: Limits | None = None,
+    on_progress: Progress = no_progress,
+) -> DecodedClip:
+    """Read the frames that the spec asks for, each shrunk to the pixel budget (resize 1).
+
+    Damaged pictures are left out, and the coverage says so. Where the size of the picture changes in
+    mid-video, all frames get the size of the first one, so that they fit into one clip; the coverage says
+    that too.
+
+    Args:
+        source: the path or URL as it was given, for results and messages.
+        limits: what to decode at most; the reader's own defaults when None.
+        on_progress: called after each frame; raising from it stops the reading.
+
+    Raises:
+        TimeRangeError: the range is empty, starts before 0 or at the end of the video or after it, or is not
+            made of numbers.
+        UsageError: frames is below 1, or fps does not go with the sampling.
+        VideoUnreadable, VideoTooLarge: as the reader; also when every frame wanted is damaged.
+    """
+    _check(spec)
+    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
+        info = reader.info
+        asked, notes = _asked_range(spec, info)
+        planned = _plan(reader, spec)
+        wanted = len(planned.indices)
+        budget = frame_budget(wanted, spec.max_pixels)
+        shown = _read(reader.read(planned.indices), wanted, budget, on_progress)
+        notes += [*planned.notes, *reader.skipped, *shown.notes(wanted)]
+    if not shown.images:
+        raise VideoUnreadable(
+            f"None of the {wanted} frames wanted of {source} can be decoded undamaged.",
+            hint="Ask for another range, or convert the video with ffmpeg first.",
+        )
+    times = tuple(shown.times_s)
+    clip = Clip(tuple(shown.images), tuple(shown.indices), times, _fingerprint(shown))
+    height, width, _ = clip.frames[0].shape
+    coverage = Coverage(
+        video_duration_s=info.duration_s,
+        asked=asked,
+        frame_times_s=times,
+        frame_indices=clip.indices,
+        frame_size=(width, height),
+        largest_gap_s=largest_gap(asked, times),
+        sampling=spec.sampling,
+        decoder=info.decoder,
+        skipped=(*notes, *_outside(asked, times, info.average_fps)),
+    )
+    return DecodedClip(info, clip, coverage)
+
+
+def read_clip_isolated(
+    worker: DecodeWorker,
+    path: Path,
+    *,
+    source: str,
+    spec: ClipSpec,
+    decoder: Decoder = "pyav",
+    limits: Limits | None = None,
+    timeout_s: float,
+) -> DecodedClip:
+    """:func:`read_clip` in the worker process, for files of strangers.
+
+    Raises what read_clip raises, and VideoTooLarge when the worker met its limit of time or memory.
+    """
+    return worker.call(_read_in_worker, path, source, spec, decoder, limits, timeout_s=timeout_s)
+
+
+def largest_gap(asked: TimeRange, times_s: Iterable[float]) -> float:
+    """The longest stretch of the range, in seconds, in which no frame came up.
+
+    The stretches before the first frame and after the last one count too.
+    """
+    inside = sorted(time_s for time_s in times_s if asked.start_s <= time_s <= asked.end_s)
+    marks = [asked.start_s, *inside, asked.end_s]
+    return max(later - earlier for earlier, later in pairwise(marks))
+
+
+def _read_in_worker(
+    path: Path, source: str, spec: ClipSpec, decoder: Decoder, limits: Limits | None
+) -> DecodedClip:
+    return read_clip(path, source=source, spec=spec, decoder=decoder, limits=limits)
+
+
+def _check(spec: ClipSpec) -> None:
+    if spec.frames < 1:
+        raise UsageError(f"frames must be at least 1, got {spec.frames}.")
+    for name, value in (("start_s", spec.start_s), ("end_s", spec.end_s)):
+        if value is not None and not math.isfinite(value):
+            raise TimeRangeError(
+                f"{name} is {value}, which is no time.",
+                hint="Give seconds, or leave it out for the whole video.",
+            )
+    if (spec.sampling == "fps") != (spec.fps is not None):
+        raise UsageError("fps and sampling='fps' go together.", hint="Give both, or neither.")
+    if spec.fps is not None and not 0 < spec.fps < math.inf:
+        raise UsageError(f"fps must be a positive number, got {spec.fps}.")
+
+
+def _asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]:
+    """The range inside the video, and what to say about it."""
+    # A single picture may have no duration; it is then shown for as long as one frame is.
+    duration = info.duration_s or 1 / info.average_fps
+    start = 0.0 if spec.start_s is None else spec.start_s
+    end = duration if spec.end_s is None else spec.end_s
+    if start < 0 or start >= duration:
+        raise TimeRangeError(
+            f"The range starts at {start:g} s, and the video goes from 0 to {duration:.3f} s.",
+            hint=f"Give a start_s from 0 to below {duration:.3f}.",
+        )
+    if end <= start:
+        raise TimeRangeError(
+            f"The range from {start:g} to {end:g} s is empty.",
+            hint=f"Give an end_s above {start:g}; the video ends at {duration:.3f} s.",
+        )
+    if end > duration:
+        note = f"The range asked for ends at {end:g} s, after the video: it was cut at {duration:.3f} s."
+        return TimeRange(start_s=start, end_s=duration), [note]
+    return TimeRange(start_s=start, end_s=end), []
+
+
+def _plan(reader: VideoReader, spec: ClipSpec) -> Plan:
+    return plan(
+        reader.timeline,
+        duration_s=reader.info.duration_s,
+        average_fps=reader.info.average_fps,
+        n=spec.frames,
+        method=spec.sampling,
+        start_s=spec.start_s,
+        end_s=spec.end_s,
+        fps=spec.fps,
+    )
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What was read: the shrunk images, which frames they are, and what became of the others."""
+
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    damaged: int = 0
+    reshaped: int = 0
+
+    def notes(self, wanted: int) -> list[str]:
+        """What to say about it, one sentence each."""
+        notes = []
+        if self.damaged:
+            notes.append(f"{self.damaged} of {wanted} frames are damaged in the file and were left out.")
+        if self.reshaped:
+            notes.append(
+                f"The size of the picture changes in the video: {self.reshaped} of {len(self.images)} frames "
+                "were brought to the shape of the first one."
+            )
+        return notes
+
+
+def _read(frames: Iterable[Frame], wanted: int, budget: int, on_progress: Progress) -> _Shown:
+    shown = _Shown()
+    decoded_size = size = (0, 0)
+    for done, frame in enumerate(frames, start=1):
+        if frame.damaged:
+            shown.damaged += 1
+        else:
+            height, width, _ = frame.image.shape
+            if not shown.images:
+                decoded_size, size = (width, height), fit_size(width, height, budget)
+            shown.reshaped += (width, height) != decoded_size
+            shown.images.append(resize(frame.image, size))
+            shown.indices.append(frame.index)
+            shown.times_s.append(frame.time_s)
+        on_progress(done, wanted, "reading frames")
+    return shown
+
+
+def _outside(asked: TimeRange, times: tuple[float, ...], average_fps: float) -> tuple[str, ...]:
+    """What to say when frames chosen by number, at a varying frame rate, lie outside the range."""
+    slack = 1 / average_fps
+    count = sum(not asked.start_s - slack <= time <= asked.end_s + slack for time in times)
+    if not count:
+        return ()
+    return (
+        f"{count} of {len(times)} frames lie outside the range, because the frame rate varies and they were "
+        "chosen by number; sampling='time' keeps to the range.",
+    )
+
+
+def _fingerprint(shown: _Shown) -> str:
+    digest = hashlib.sha256()
+    for image, index in zip(shown.images, shown.indices, strict=True):
+        height, width, _ = image.shape
+        digest.update(f"{index} {width} {height};".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
