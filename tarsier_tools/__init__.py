@@ -30,6 +30,7 @@ from tarsier_tools.errors import (
     VideoError,
     VideoNotFound,
     VideoTooLarge,
+    VideoUnavailable,
     VideoUnreadable,
 )
 from tarsier_tools.types import (
@@ -104,6 +105,7 @@ __all__ = [
     "VideoNotFound",
     "VideoService",
     "VideoTooLarge",
+    "VideoUnavailable",
     "VideoUnreadable",
     "__version__",
 ]

@@ -7,6 +7,7 @@
         VideoNotFound             no such file, or the URL answers 404
         VideoUnreadable           the bytes are not a video that can be decoded
         VideoTooLarge             a limit was met: bytes, pixels, frames, memory or time
+        VideoUnavailable          the server cannot be reached, is busy or broke off (retryable)
         SourceNotAllowed          outside the allowed folders, or a URL that the policy refuses
         TimeRangeError            the range asked for is not in the video
       BackendError                the model cannot answer
@@ -69,6 +70,12 @@ class VideoUnreadable(VideoError):
 
 class VideoTooLarge(VideoError):
     """A limit was met: bytes, pixels, frames, memory or time. The message names the limit."""
+
+
+class VideoUnavailable(VideoError):
+    """The server that has the video cannot be reached, is busy or broke off."""
+
+    retryable = True
 
 
 class SourceNotAllowed(VideoError):

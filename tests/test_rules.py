@@ -205,6 +205,7 @@ PUBLIC = [
     "VideoNotFound",
     "VideoService",
     "VideoTooLarge",
+    "VideoUnavailable",
     "VideoUnreadable",
     "__version__",
 ]
