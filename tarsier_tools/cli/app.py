@@ -78,11 +78,10 @@ def ask(
     if choice and yes_no:
         raise UsageError("--choice and --yes-no cannot go together.", hint="Give one of them.")
     with session(context, asking.settings(), as_json=output.as_json) as here:
-        here.say_which_model()
-        answers: list[Answer] = []
-        for text in question:
-            result = here.work(
-                lambda progress, text=text: here.service.ask(  # type: ignore[misc]
+
+        def put(text: str) -> Answer:
+            return here.work(
+                lambda progress: here.service.ask(
                     video,
                     text,
                     choices=choice or None,
@@ -91,11 +90,14 @@ def ask(
                     **asking.call(),
                 )
             )
-            answers.append(result)
-            if not here.as_json:  # each as soon as it is known
-                here.print(render.answer(result, _look(here), show_question=len(question) > 1))
-        if here.as_json:
-            here.show(answers[0] if len(answers) == 1 else Answers(tuple(answers)), ())
+
+        here.say_which_model()
+        if output.as_json and len(question) > 1:
+            here.show(Answers(tuple(put(text) for text in question)), ())
+            return
+        for text in question:  # each answer is shown as soon as it is known
+            answer = put(text)
+            here.show(answer, render.answer(answer, _look(here), show_question=len(question) > 1))
 
 
 @app.command()

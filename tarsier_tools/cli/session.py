@@ -35,15 +35,21 @@ def _open_service(settings: Settings) -> AbstractContextManager[VideoService]:
     return VideoService(settings)
 
 
+def _ignore(result: BaseModel) -> None:
+    """The ``on_result`` that does nothing."""
+
+
 @dataclass(frozen=True)
 class Host:
     """Whoever runs the commands; given to the app as ``obj``.
 
     Attributes:
         open_service: makes the service of one command. The demo lends one service to several.
+        on_result: is given every result, before it is shown.
     """
 
     open_service: Callable[[Settings], AbstractContextManager[VideoService]] = _open_service
+    on_result: Callable[[BaseModel], None] = _ignore
 
 
 class Session:
@@ -54,9 +60,10 @@ class Session:
         as_json: results are wanted as JSON, not for reading.
     """
 
-    def __init__(self, service: VideoService, *, as_json: bool) -> None:
+    def __init__(self, service: VideoService, host: Host, *, as_json: bool) -> None:
         self.service = service
         self.as_json = as_json
+        self._host = host
         self._out = make_console()
         self._err = make_console(stderr=True)
 
@@ -83,14 +90,14 @@ class Session:
         return result
 
     def show(self, result: BaseModel, lines: Iterable[Text]) -> None:
-        """Print a result: the lines, or the JSON document when that was asked for."""
+        """Print a result: the JSON document when that was asked for, else the lines.
+
+        Lines are wrapped by words on a terminal and left unbroken elsewhere.
+        """
+        self._host.on_result(result)
         if self.as_json:
             print_json(result.model_dump(mode="json"))
-        else:
-            self.print(lines)
-
-    def print(self, lines: Iterable[Text]) -> None:
-        """Print for reading: wrapped by words on a terminal, unbroken lines elsewhere."""
+            return
         for line in lines:
             self._out.print(line, soft_wrap=not self._out.is_terminal)
 
@@ -114,7 +121,7 @@ def session(context: typer.Context, settings: Settings, *, as_json: bool) -> Ite
     host = context.find_root().obj or Host()
     try:
         with host.open_service(settings) as service:
-            yield Session(service, as_json=as_json)
+            yield Session(service, host, as_json=as_json)
     except KeyboardInterrupt:
         raise Cancelled("Stopped by Ctrl-C.") from None
 
