@@ -1,0 +1,436 @@
+"""What is said about the shapes world, in three scripts: sentences, captions, questions, and the way back.
+
+Pure functions of a :class:`~tarsier_tools.selfcheck.world.Truth`. One canonical form per answer, so that
+a reply can be compared as text; :func:`parse_caption` reads captions back into facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+
+from .world import ACTIONS, COLORS, SHAPES, Action, Color, Event, Fact, Object, Shape, Truth
+
+Language = Literal["en", "zh-Hans", "zh-Hant"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+Kind = Literal["open", "yes_no", "happens", "choice"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a clip and the one right reply.
+
+    ``kind`` says how it is put: "open" and "yes_no" as they are, "happens" as an event that is to be
+    wrapped in "does this happen", "choice" with ``options``, of which ``answer`` is one.
+    """
+
+    kind: Kind
+    topic: str
+    """What is asked for, e.g. "action" or "color"; scores are broken down by it."""
+    text: str
+    answer: str
+    language: Language
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The words of one language, each table in the order of the world's tuples."""
+
+    colors: tuple[str, ...]
+    shapes: tuple[str, ...]
+    actions: tuple[str, ...]
+    """As said of somebody: "moves left"."""
+    acts: tuple[str, ...]
+    """As asked about: "move left"."""
+    object: str
+    still: str
+    nothing: str
+    then: str
+    stop: str
+    yes: str
+    no: str
+    numbers: tuple[str, ...]
+
+
+_WORDS: dict[Language, _Words] = {
+    "en": _Words(
+        colors=("red", "green", "blue", "yellow", "white"),
+        shapes=("circle", "square", "triangle", "star"),
+        actions=(
+            "moves left",
+            "moves right",
+            "moves up",
+            "moves down",
+            "grows",
+            "shrinks",
+            "appears",
+            "disappears",
+        ),
+        acts=("move left", "move right", "move up", "move down", "grow", "shrink", "appear", "disappear"),
+        object="{color} {shape}",
+        still="stays still",
+        nothing="Nothing happens.",
+        then=", then ",
+        stop=".",
+        yes="Yes",
+        no="No",
+        numbers=("None.", "One.", "Two.", "Three."),
+    ),
+    "zh-Hans": _Words(
+        colors=("红色", "绿色", "蓝色", "黄色", "白色"),
+        shapes=("圆形", "方形", "三角形", "星形"),
+        actions=("向左移动", "向右移动", "向上移动", "向下移动", "变大", "变小", "出现", "消失"),
+        acts=("向左移动", "向右移动", "向上移动", "向下移动", "变大", "变小", "出现", "消失"),
+        object="{color}{shape}",
+        still="保持不动",
+        nothing="什么也没有发生。",
+        then="，然后",
+        stop="。",
+        yes="是",
+        no="否",
+        numbers=("零个。", "一个。", "两个。", "三个。"),
+    ),
+    "zh-Hant": _Words(
+        colors=("紅色", "綠色", "藍色", "黃色", "白色"),
+        shapes=("圓形", "方形", "三角形", "星形"),
+        actions=("向左移動", "向右移動", "向上移動", "向下移動", "變大", "變小", "出現", "消失"),
+        acts=("向左移動", "向右移動", "向上移動", "向下移動", "變大", "變小", "出現", "消失"),
+        object="{color}{shape}",
+        still="保持不動",
+        nothing="什麼也沒有發生。",
+        then="，然後",
+        stop="。",
+        yes="是",
+        no="否",
+        numbers=("零個。", "一個。", "兩個。", "三個。"),
+    ),
+}
+
+_ASK: dict[Language, dict[str, tuple[str, ...]]] = {
+    "en": {
+        "action": ("What does the {object} do?",),
+        "object": ("Which shape {action}?", "What {action}?"),
+        "color": ("What color is the shape that {action}?", "What color is the {shape} that {action}?"),
+        "first": ("What happens first?",),
+        "last": ("What happens last?",),
+        "count": ("How many events happen?",),
+        "happens": ("What happens in the video?",),
+        "is_color": ("Is there a {color} shape?", "Is anything {color}?"),
+        "is_shape": ("Is there a {shape}?",),
+        "is_object": ("Is there a {object}?",),
+        "does_any": ("Does anything {act}?",),
+        "does": ("Does the {object} {act}?",),
+    },
+    "zh-Hans": {
+        "action": ("{object}做了什么？",),
+        "object": ("哪个图形{action}？", "什么{action}？"),
+        "color": ("{action}的图形是什么颜色？", "{action}的{shape}是什么颜色？"),
+        "first": ("首先发生了什么？",),
+        "last": ("最后发生了什么？",),
+        "count": ("发生了几个事件？",),
+        "happens": ("视频中发生了什么？",),
+        "is_color": ("有{color}的图形吗？", "有{color}的东西吗？"),
+        "is_shape": ("有{shape}吗？",),
+        "is_object": ("有{object}吗？",),
+        "does_any": ("有图形{act}吗？",),
+        "does": ("{object}{act}了吗？",),
+    },
+    "zh-Hant": {
+        "action": ("{object}做了什麼？",),
+        "object": ("哪個圖形{action}？", "什麼{action}？"),
+        "color": ("{action}的圖形是什麼顏色？", "{action}的{shape}是什麼顏色？"),
+        "first": ("首先發生了什麼？",),
+        "last": ("最後發生了什麼？",),
+        "count": ("發生了幾個事件？",),
+        "happens": ("影片中發生了什麼？",),
+        "is_color": ("有{color}的圖形嗎？", "有{color}的東西嗎？"),
+        "is_shape": ("有{shape}嗎？",),
+        "is_object": ("有{object}嗎？",),
+        "does_any": ("有圖形{act}嗎？",),
+        "does": ("{object}{act}了嗎？",),
+    },
+}
+
+
+def object_name(item: Object, language: Language = "en") -> str:
+    """A shape of the world as a noun: "red circle"."""
+    words = _WORDS[language]
+    return words.object.format(color=_color(item[0], language), shape=_shape(item[1], language))
+
+
+def event_phrase(fact: Fact, language: Language = "en") -> str:
+    """An event as a query, without a stop: "the red circle moves left"."""
+    color, shape, action = fact
+    if language == "en":
+        return f"the {object_name((color, shape))} {_action(action, language)}"
+    return f"{object_name((color, shape), language)}{_action(action, language)}"
+
+
+def event_sentence(fact: Fact, language: Language = "en") -> str:
+    """An event as a sentence: "The red circle moves left."."""
+    return _sentence(event_phrase(fact, language), language)
+
+
+def caption(facts: Sequence[Fact], language: Language = "en") -> str:
+    """The canonical description of a clip: its events in order, in one sentence."""
+    words = _WORDS[language]
+    if not facts:
+        return words.nothing
+    return _sentence(words.then.join(event_phrase(fact, language) for fact in facts), language)
+
+
+def frame_span(event: Event, times_s: Sequence[float]) -> tuple[int, int]:
+    """First and last of the frames shown during an event, counted from 1, both included.
+
+    When no frame falls into the event, the nearest one to its middle stands for it.
+    """
+    inside = [number for number, time in enumerate(times_s, 1) if event.start_s <= time < event.end_s]
+    if inside:
+        return inside[0], inside[-1]
+    middle = (event.start_s + event.end_s) / 2
+    nearest = min(range(len(times_s)), key=lambda index: abs(times_s[index] - middle)) + 1
+    return nearest, nearest
+
+
+def span_text(span: tuple[int, int]) -> str:
+    """A span of frames as the model writes it."""
+    return f"<frame: {span[0]}-{span[1]}>"
+
+
+def dense_caption(events: Sequence[Event], times_s: Sequence[float], language: Language = "en") -> str:
+    """One line per event, its frames first: "<frame: 3-6> The red circle moves left."."""
+    if not events:
+        return _WORDS[language].nothing
+    lines = (f"{span_text(frame_span(e, times_s))} {event_sentence(e.fact, language)}" for e in events)
+    return "\n".join(lines)
+
+
+def parse_caption(text: str) -> list[Fact]:
+    """The events that a caption tells of, in order, whatever its language; unknown words are skipped."""
+    found = (
+        [match[name].lower() for name in ("color", "shape", "action")] for match in _EVENT.finditer(text)
+    )
+    return [(_COLOR_OF[color], _SHAPE_OF[shape], _ACTION_OF[action]) for color, shape, action in found]
+
+
+def parse_spans(text: str) -> list[tuple[int, int]]:
+    """Every "<frame: i-j>" of a reply, in order."""
+    return [(int(first), int(last)) for first, last in re.findall(r"<frame:\s*(\d+)\s*-\s*(\d+)>", text)]
+
+
+def open_questions(truth: Truth, rng: np.random.Generator, language: Language = "en") -> list[Question]:
+    """Questions with a short free reply; each has exactly one right one."""
+    words, ask = _WORDS[language], _Asker(rng, language, "open")
+    facts = [event.fact for event in truth.events]
+    questions = [ask("count", words.numbers[len(facts)])] if len(facts) < len(words.numbers) else []
+    questions += [ask("first", caption(facts[:1], language)), ask("last", caption(facts[-1:], language))]
+    for color, shape, action in facts:
+        item = (color, shape)
+        if sum(fact[:2] == item for fact in facts) == 1:
+            does = (
+                f"It {_action(action, language)}." if language == "en" else f"{_action(action, language)}。"
+            )
+            questions.append(ask("action", does, object=object_name(item, language)))
+        if sum(fact[2] == action for fact in facts) == 1:
+            said = {"action": _action(action, language), "shape": _shape(shape, language)}
+            thing = object_name(item, language)
+            questions.append(
+                ask("object", _sentence(f"the {thing}" if language == "en" else thing, language), **said)
+            )
+            questions.append(ask("color", _sentence(_color(color, language), language), **said))
+    for item in truth.idle:
+        still = f"It {words.still}." if language == "en" else f"{words.still}。"
+        questions.append(ask("action", still, object=object_name(item, language)))
+    return questions
+
+
+def yes_no_questions(truth: Truth, rng: np.random.Generator, language: Language = "en") -> list[Question]:
+    """Questions that are answered by yes or no, about equally often, hard to tell apart by the words alone."""
+    words, ask = _WORDS[language], _Asker(rng, language, "yes_no")
+    facts, objects = [event.fact for event in truth.events], truth.objects
+    reply = {True: words.yes, False: words.no}
+    present = {color for color, _ in objects}, {shape for _, shape in objects}, {fact[2] for fact in facts}
+    questions = []
+    for topic, table, there in (
+        ("is_color", COLORS, present[0]), ("is_shape", SHAPES, present[1]), ("does_any", ACTIONS, present[2])
+    ):  # fmt: skip
+        wanted = bool(rng.integers(2)) if there and len(there) < len(table) else bool(there)
+        value = _pick(rng, [item for item in table if (item in there) == wanted])
+        questions.append(ask(topic, reply[wanted], **_said(value, language)))
+    if objects:
+        color, shape = _pick(rng, objects)
+        wanted = bool(rng.integers(2))
+        if not wanted:
+            color, shape = _pick(rng, _swapped_objects((color, shape), objects))
+        questions.append(ask("is_object", reply[wanted], object=object_name((color, shape), language)))
+    for fact, wanted in claims(truth, rng):
+        item = object_name(fact[:2], language)
+        questions.append(
+            ask("does", reply[wanted], object=item, act=_WORDS[language].acts[ACTIONS.index(fact[2])])
+        )
+    for fact, wanted in claims(truth, rng):
+        questions.append(
+            Question("happens", "happens", event_phrase(fact, language), reply[wanted], language)
+        )
+    return questions
+
+
+def claims(truth: Truth, rng: np.random.Generator) -> list[tuple[Fact, bool]]:
+    """True and false events: per event one that happens or one that differs from it in a single attribute.
+
+    Half of the false ones borrow the attribute from something else in the clip.
+    """
+    facts = [event.fact for event in truth.events]
+    if not facts:
+        fact = (*_pick(rng, truth.idle or [(c, s) for c in COLORS for s in SHAPES]), _pick(rng, ACTIONS))
+        return [(fact, False)]
+    said = []
+    for fact in facts:
+        wanted = bool(rng.integers(2))
+        said.append((fact if wanted else hard_negative(fact, truth, rng), wanted))
+    return said
+
+
+def hard_negative(fact: Fact, truth: Truth, rng: np.random.Generator) -> Fact:
+    """An event that does not happen in the clip, one attribute away from one that does."""
+    facts = {event.fact for event in truth.events}
+    color, shape, action = fact
+    swaps: list[list[Fact]] = [
+        [(other, shape, action) for other in COLORS],
+        [(color, other, action) for other in SHAPES],
+        [(color, shape, other) for other in ACTIONS],
+    ]
+    swaps = [[swap for swap in group if swap not in facts] for group in swaps]
+    borrowed = [
+        swap
+        for swap in [(*item, action) for item in truth.objects]
+        + [(color, shape, other[2]) for other in facts]
+        if swap not in facts
+    ]
+    if borrowed and rng.random() < 0.5:
+        return _pick(rng, borrowed)
+    return _pick(rng, swaps[rng.integers(3)])
+
+
+def choice_questions(
+    truth: Truth, rng: np.random.Generator, language: Language = "en", n_options: int = 4
+) -> list[Question]:
+    """Questions with options, exactly one of them right, the right one at every place equally often."""
+    ask = _Asker(rng, language, "choice")
+    facts = [event.fact for event in truth.events]
+    questions = []
+    for color, shape, action in facts:
+        item = (color, shape)
+        if sum(fact[:2] == item for fact in facts) == 1:
+            wrong = [_action(other, language) for other in ACTIONS if other != action]
+            right = _action(action, language)
+            questions.append(
+                ask.choose("action", right, wrong, n_options, object=object_name(item, language))
+            )
+        if sum(fact[2] == action for fact in facts) == 1:
+            near = [other for other in truth.objects if other != item]
+            far = _swapped_objects(item, truth.objects)
+            others = [object_name(other, language) for other in _first_some(rng, near, far, n_options)]
+            the = "the " if language == "en" else ""
+            said = {"action": _action(action, language), "shape": _shape(shape, language)}
+            right, wrong = the + object_name(item, language), [the + other for other in others]
+            questions.append(ask.choose("object", right, wrong, n_options, **said))
+            wrong = [_color(other, language) for other in COLORS if other != color]
+            questions.append(ask.choose("color", _color(color, language), wrong, n_options, **said))
+    if facts:
+        fact = _pick(rng, facts)
+        wrong = []
+        while len(wrong) < n_options - 1:
+            other = event_phrase(hard_negative(fact, truth, rng), language)
+            if other not in wrong:
+                wrong.append(other)
+        questions.append(ask.choose("happens", event_phrase(fact, language), wrong, n_options))
+    return questions
+
+
+class _Asker:
+    """Builds questions of one kind and language, the wording drawn at random."""
+
+    def __init__(self, rng: np.random.Generator, language: Language, kind: Kind) -> None:
+        self.rng, self.language, self.kind = rng, language, kind
+
+    def __call__(self, topic: str, answer: str, **said: str) -> Question:
+        text = _pick(self.rng, _ASK[self.language][topic]).format(**said)
+        return Question(self.kind, topic, text, answer, self.language)
+
+    def choose(self, topic: str, right: str, wrong: Sequence[str], n_options: int, **said: str) -> Question:
+        picked = self.rng.permutation(len(wrong))[: n_options - 1]
+        options = [wrong[index] for index in picked.tolist()]
+        options.insert(int(self.rng.integers(len(options) + 1)), right)
+        text = _pick(self.rng, _ASK[self.language][topic]).format(**said)
+        return Question(self.kind, topic, text, right, self.language, tuple(options))
+
+
+def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    return items[int(rng.integers(len(items)))]
+
+
+def _color(color: Color, language: Language) -> str:
+    return _WORDS[language].colors[COLORS.index(color)]
+
+
+def _shape(shape: Shape, language: Language) -> str:
+    return _WORDS[language].shapes[SHAPES.index(shape)]
+
+
+def _action(action: Action, language: Language) -> str:
+    return _WORDS[language].actions[ACTIONS.index(action)]
+
+
+def _said(value: Color | Shape | Action, language: Language) -> dict[str, str]:
+    """The word for an attribute, under the name that the question templates give it."""
+    if value in COLORS:
+        return {"color": _color(value, language)}
+    if value in SHAPES:
+        return {"shape": _shape(value, language)}
+    return {"act": _WORDS[language].acts[ACTIONS.index(value)]}
+
+
+def _sentence(phrase: str, language: Language) -> str:
+    return phrase[0].upper() + phrase[1:] + _WORDS[language].stop
+
+
+def _swapped_objects(item: Object, present: Sequence[Object]) -> list[Object]:
+    """Shapes that are not in the clip and share their colour or their shape with ``item``."""
+    color, shape = item
+    swaps = [(other, shape) for other in COLORS] + [(color, other) for other in SHAPES]
+    return [swap for swap in swaps if swap not in present]
+
+
+def _first_some(
+    rng: np.random.Generator, near: Sequence[Object], far: Sequence[Object], count: int
+) -> list[Object]:
+    """``count`` different objects, those of ``near`` first, the rest drawn from ``far``."""
+    fill = [far[index] for index in rng.permutation(len(far)).tolist()]
+    return [*near, *fill][:count]
+
+
+def _table(pick: str) -> dict[str, int]:
+    """Word, lower case -> its place in the world's tuple, over all languages."""
+    return {
+        word.lower(): place for words in _WORDS.values() for place, word in enumerate(getattr(words, pick))
+    }
+
+
+def _any_of(words: Sequence[str], name: str) -> str:
+    return f"(?P<{name}>{'|'.join(sorted(words, key=len, reverse=True))})"
+
+
+_COLOR_OF: dict[str, Color] = {word: COLORS[place] for word, place in _table("colors").items()}
+_SHAPE_OF: dict[str, Shape] = {word: SHAPES[place] for word, place in _table("shapes").items()}
+_ACTION_OF: dict[str, Action] = {word: ACTIONS[place] for word, place in _table("actions").items()}
+_EVENT = re.compile(
+    rf"{_any_of([*_COLOR_OF], 'color')}\s*{_any_of([*_SHAPE_OF], 'shape')}\s*{_any_of([*_ACTION_OF], 'action')}",
+    re.IGNORECASE,
+)
