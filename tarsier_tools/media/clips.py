@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tarsier_tools.errors import TimeRangeError, UsageError, VideoUnreadable
 from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
-from tarsier_tools.media.sampling import Plan, plan
+from tarsier_tools.media.sampling import plan
 from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, resize
 from tarsier_tools.types import (
     Clip,
@@ -59,6 +59,15 @@ class ClipSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which frames of a video a spec asks for: the range inside the video, their numbers, what to say."""
+
+    asked: TimeRange
+    indices: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedClip:
     """A clip, the video that it is from, and what of that was shown."""
 
@@ -93,15 +102,14 @@ def read_clip(
         UsageError: frames is below 1, or fps does not go with the sampling.
         VideoUnreadable, VideoTooLarge: as the reader; also when every frame wanted is damaged.
     """
-    _check(spec)
+    check_spec(spec)
     with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
         info = reader.info
-        asked, notes = _asked_range(spec, info)
-        planned = _plan(reader, spec)
-        wanted = len(planned.indices)
+        chosen = choose_frames(reader, spec)
+        asked, wanted = chosen.asked, len(chosen.indices)
         budget = frame_budget(wanted, spec.max_pixels)
-        shown = _read(reader.read(planned.indices), wanted, budget, on_progress)
-        notes += [*planned.notes, *reader.skipped, *shown.notes(wanted)]
+        shown = _read(reader.read(chosen.indices), wanted, budget, on_progress)
+        notes = [*chosen.notes, *reader.skipped, *shown.notes(wanted)]
     if not shown.images:
         raise VideoUnreadable(
             f"None of the {wanted} frames wanted of {source} can be decoded undamaged.",
@@ -141,6 +149,25 @@ def read_clip_isolated(
     return worker.call(_read_in_worker, path, source, spec, decoder, limits, timeout_s=timeout_s)
 
 
+def choose_frames(reader: VideoReader, spec: ClipSpec) -> Chosen:
+    """The frames of an open video that the spec asks for; nothing is decoded.
+
+    Raises TimeRangeError as :func:`read_clip`.
+    """
+    asked, notes = _asked_range(spec, reader.info)
+    planned = plan(
+        reader.timeline,
+        duration_s=reader.info.duration_s,
+        average_fps=reader.info.average_fps,
+        n=spec.frames,
+        method=spec.sampling,
+        start_s=spec.start_s,
+        end_s=spec.end_s,
+        fps=spec.fps,
+    )
+    return Chosen(asked, planned.indices, (*notes, *planned.notes))
+
+
 def largest_gap(asked: TimeRange, times_s: Iterable[float]) -> float:
     """The longest stretch of the range, in seconds, in which no frame came up.
 
@@ -157,7 +184,8 @@ def _read_in_worker(
     return read_clip(path, source=source, spec=spec, decoder=decoder, limits=limits)
 
 
-def _check(spec: ClipSpec) -> None:
+def check_spec(spec: ClipSpec) -> None:
+    """Raise UsageError or TimeRangeError for what no video could satisfy."""
     if spec.frames < 1:
         raise UsageError(f"frames must be at least 1, got {spec.frames}.")
     for name, value in (("start_s", spec.start_s), ("end_s", spec.end_s)):
@@ -192,19 +220,6 @@ def _asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]
         note = f"The range asked for ends at {end:g} s, after the video: it was cut at {duration:.3f} s."
         return TimeRange(start_s=start, end_s=duration), [note]
     return TimeRange(start_s=start, end_s=end), []
-
-
-def _plan(reader: VideoReader, spec: ClipSpec) -> Plan:
-    return plan(
-        reader.timeline,
-        duration_s=reader.info.duration_s,
-        average_fps=reader.info.average_fps,
-        n=spec.frames,
-        method=spec.sampling,
-        start_s=spec.start_s,
-        end_s=spec.end_s,
-        fps=spec.fps,
-    )
 
 
 @dataclass(slots=True)
