@@ -11,7 +11,7 @@ from tarsier_tools import __version__
 from tarsier_tools.cli import options, render
 from tarsier_tools.cli.failures import CommandGroup
 from tarsier_tools.cli.models import render_models, survey
-from tarsier_tools.cli.session import Session, session
+from tarsier_tools.cli.session import Screen, Session, session
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.types import Answer
@@ -172,10 +172,8 @@ def models(
     model: options.Model = None,
 ) -> None:
     """Show which models can be used here, what is missing, and which one would answer."""
-    settings = Settings.load(backend=backend, model=model)
-    with session(context, settings, as_json=output.as_json) as here:
-        result = survey(settings, here.service.backend_choice)
-        here.show(result, render_models(result))
+    result = survey(Settings.load(backend=backend, model=model))
+    Screen(context, as_json=output.as_json).show(result, render_models(result))
 
 
 def _look(here: Session) -> render.Look:

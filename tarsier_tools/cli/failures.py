@@ -43,7 +43,7 @@ class CommandGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run; in standalone mode leave by SystemExit, otherwise return the exit code (an int)."""
-        _survive_any_encoding()
+        survive_any_encoding()
         flags = _flags(sys.argv[1:] if args is None else args)
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
@@ -98,7 +98,7 @@ def _flags(args: Sequence[str]) -> set[str]:
     return set(words[: words.index("--")] if "--" in words else words)
 
 
-def _survive_any_encoding() -> None:
+def survive_any_encoding() -> None:
     """A terminal that cannot show a character gets a question mark for it instead of a crash."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

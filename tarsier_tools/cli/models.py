@@ -10,13 +10,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.text import Text
 
-import tarsier_tools
+from tarsier_tools.backends import TINY_FOLDER, choose_backend
 from tarsier_tools.cli.text import clean_line
 from tarsier_tools.config import Settings
 
 INSTALL = "pip install 'tarsier-tools[local]'"
 EXTRA = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
-TINY = Path(tarsier_tools.__file__).parent / "assets" / "tarsier2-tiny"
 CARD = "tarsier.json"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -57,9 +56,9 @@ class Models(BaseModel):
     models: tuple[ModelStatus, ...]
 
 
-def survey(settings: Settings, choice: tuple[str, str]) -> Models:
-    """What is here, given which backend was chosen and why."""
-    chosen, reason = choice
+def survey(settings: Settings) -> Models:
+    """What is here, and what these settings choose of it. Raises UsageError as ``choose_backend`` does."""
+    chosen, reason = choose_backend(settings)
     packages = tuple(f"package {name}" for name in EXTRA if find_spec(name) is None)
     return Models(
         chosen=chosen,
@@ -89,13 +88,13 @@ def render_models(result: Models) -> Iterator[Text]:
 def _tiny(packages: tuple[str, ...], *, chosen: bool) -> ModelStatus:
     missing = packages
     hint = f"Install what is missing: {INSTALL}" if packages else ""
-    if not (TINY / "config.json").is_file():
+    if not (TINY_FOLDER / "config.json").is_file():
         missing += ("the bundled checkpoint",)
         hint = hint or "Install tarsier-tools again; this copy lacks its checkpoint."
-    card = _card(TINY)
+    card = _card(TINY_FOLDER)
     return ModelStatus(
         backend="tiny",
-        model=card.name or TINY.name,
+        model=card.name or TINY_FOLDER.name,
         usable=not missing,
         chosen=chosen,
         about=card.description,

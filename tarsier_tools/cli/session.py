@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STOPPING = b"\nStopping after this step; press Ctrl-C again to stop at once.\n"
+
 
 def _open_service(settings: Settings) -> AbstractContextManager[VideoService]:
     from tarsier_tools.service import VideoService  # loads the decoder, which --help does without
@@ -52,19 +55,43 @@ class Host:
     on_result: Callable[[BaseModel], None] = _ignore
 
 
-class Session:
-    """One command at work.
+class Screen:
+    """Where the results of one command go. ``as_json``: as a JSON document, not for reading."""
 
-    Attributes:
-        service: answers about videos.
-        as_json: results are wanted as JSON, not for reading.
-    """
-
-    def __init__(self, service: VideoService, host: Host, *, as_json: bool) -> None:
-        self.service = service
+    def __init__(self, context: typer.Context, *, as_json: bool) -> None:
+        self.host: Host = context.find_root().obj or Host()
         self.as_json = as_json
-        self._host = host
         self._out = make_console()
+
+    @property
+    def width(self) -> int:
+        """Cells of a line on standard output."""
+        return self._out.width
+
+    @property
+    def ascii_only(self) -> bool:
+        """Standard output cannot take more than ASCII."""
+        return self._out.options.ascii_only
+
+    def show(self, result: BaseModel, lines: Iterable[Text]) -> None:
+        """Print a result: the JSON document when that was asked for, else the lines.
+
+        Lines are wrapped by words on a terminal and left unbroken elsewhere.
+        """
+        self.host.on_result(result)
+        if self.as_json:
+            print_json(result.model_dump(mode="json"))
+            return
+        for line in lines:
+            self._out.print(line, soft_wrap=not self._out.is_terminal)
+
+
+class Session(Screen):
+    """One command at work with a service, see :func:`session`."""
+
+    def __init__(self, context: typer.Context, service: VideoService, *, as_json: bool) -> None:
+        super().__init__(context, as_json=as_json)
+        self.service = service
         self._err = make_console(stderr=True)
 
     def say_which_model(self) -> None:
@@ -77,7 +104,7 @@ class Session:
 
         Raises Cancelled after Ctrl-C, at the next step; a second Ctrl-C does not wait for that.
         """
-        with _stop_on_interrupt(self._err) as stopped, _bar(self._err) as draw:
+        with _stop_on_interrupt() as stopped, _bar(self._err) as draw:
 
             def on_progress(done: int, total: int, message: str) -> None:
                 if stopped.is_set():
@@ -89,28 +116,6 @@ class Session:
                 raise Cancelled("Stopped before the end, as asked.")
         return result
 
-    def show(self, result: BaseModel, lines: Iterable[Text]) -> None:
-        """Print a result: the JSON document when that was asked for, else the lines.
-
-        Lines are wrapped by words on a terminal and left unbroken elsewhere.
-        """
-        self._host.on_result(result)
-        if self.as_json:
-            print_json(result.model_dump(mode="json"))
-            return
-        for line in lines:
-            self._out.print(line, soft_wrap=not self._out.is_terminal)
-
-    @property
-    def width(self) -> int:
-        """Cells of a line on standard output."""
-        return self._out.width
-
-    @property
-    def ascii_only(self) -> bool:
-        """Standard output cannot take more than ASCII."""
-        return self._out.options.ascii_only
-
 
 @contextmanager
 def session(context: typer.Context, settings: Settings, *, as_json: bool) -> Iterator[Session]:
@@ -121,7 +126,7 @@ def session(context: typer.Context, settings: Settings, *, as_json: bool) -> Ite
     host = context.find_root().obj or Host()
     try:
         with host.open_service(settings) as service:
-            yield Session(service, host, as_json=as_json)
+            yield Session(context, service, as_json=as_json)
     except KeyboardInterrupt:
         raise Cancelled("Stopped by Ctrl-C.") from None
 
@@ -132,7 +137,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
-def _stop_on_interrupt(console: Console) -> Iterator[threading.Event]:
+def _stop_on_interrupt() -> Iterator[threading.Event]:
     """The event is set by Ctrl-C; a second one raises KeyboardInterrupt."""
     stopped = threading.Event()
 
@@ -140,7 +145,7 @@ def _stop_on_interrupt(console: Console) -> Iterator[threading.Event]:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
-        console.print("Stopping after this step; press Ctrl-C again to stop at once.")
+        os.write(2, _STOPPING)  # a signal can come in the middle of a print, which must not begin another
 
     if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
         yield stopped
