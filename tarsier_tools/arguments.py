@@ -12,6 +12,8 @@ MAX_TEXT_CHARS = 2000
 """The longest question, event or choice, in characters."""
 MAX_NEW_TOKENS = 8192
 """The longest reply, in tokens."""
+MAX_FRAMES = 512
+"""The most frames that a model is shown at once."""
 
 
 def words(name: str, value: str) -> str:
@@ -68,13 +70,28 @@ def language(tag: str | None, default: Language) -> Language:
     )
 
 
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise UsageError, naming what is allowed, when the value is not."""
+    if value not in allowed:
+        raise UsageError(f"{name} is {value!r}.", hint=f"Use one of {', '.join(allowed)}.")
+
+
+def frames(value: int | None, default: int) -> int:
+    """How many frames to show; the default for None. Raises UsageError outside 1 to MAX_FRAMES."""
+    return _within("frames", value, default, MAX_FRAMES)
+
+
 def new_tokens(value: int | None, default: int) -> int:
     """The most tokens of a reply; the default for None. Raises UsageError outside 1 to MAX_NEW_TOKENS."""
+    return _within("max_new_tokens", value, default, MAX_NEW_TOKENS)
+
+
+def _within(name: str, value: int | None, default: int, most: int) -> int:
     if value is None:
         return default
-    if not 1 <= value <= MAX_NEW_TOKENS:
+    if not 1 <= value <= most:
         raise UsageError(
-            f"max_new_tokens is {value}; it must be from 1 to {MAX_NEW_TOKENS}.",
-            hint="Leave it away for the default.",
+            f"{name} is {value}; it must be from 1 to {most}.",
+            hint=f"Leave it away for the default, {default}.",
         )
     return value

@@ -73,6 +73,13 @@ def test_a_line_without_frames_is_no_event_but_is_named() -> None:
     assert read.problems == ("No frames are given for: 'First,'.",)
 
 
+def test_a_reply_without_any_frames_is_named_as_a_whole() -> None:
+    read = frame_events("A man walks.\nHe sits down.\n", 16)
+    assert read.events == ()
+    assert read.problems == ("The reply gives no frames, so nothing in it has a time.",)
+    assert frame_events(" \n", 16).problems == ()
+
+
 def test_frames_without_words_are_no_event_but_are_named() -> None:
     read = frame_events("<frame: 1-4>\n<frame: 5-8><frame: 9-9> ends", 16)
     assert read.events == (Event(Span(8, 8), "ends"),)
@@ -91,7 +98,7 @@ def test_a_model_that_repeats_itself_tells_of_one_event() -> None:
 
 
 def test_a_long_line_is_quoted_in_part() -> None:
-    (problem,) = frame_events("word " * 500, 16).problems
+    (problem,) = frame_events("word " * 500 + "<frame: 1-2> ends", 16).problems
     assert len(problem) < 130
     assert problem.endswith("…'.")
 

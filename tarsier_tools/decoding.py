@@ -1,0 +1,85 @@
+"""Where videos are decoded: in this process, or in a worker process with limits for files of strangers."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from tarsier_tools.config import Settings
+from tarsier_tools.frames import FramesWanted, probe, write_frames
+from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated
+from tarsier_tools.media.reader import Limits
+from tarsier_tools.media.source import Source
+from tarsier_tools.types import FrameSet, Progress, VideoInfo
+
+if TYPE_CHECKING:
+    from tarsier_tools.media.worker import DecodeWorker
+
+
+class Decoding:
+    """Facts, clips and frames of videos under one set of limits. Safe to use from several threads.
+
+    With ``settings.isolate`` everything that touches the bytes of a video happens in a worker process, which
+    is started when first needed and reports no progress while it works.
+
+    Every method raises VideoError and its kinds, and UsageError, as the functions that it calls.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits = Limits.of(settings)
+        self._lock = threading.Lock()
+        self._worker: DecodeWorker | None = None
+
+    def info(self, source: Source) -> VideoInfo:
+        """What is known of a video without decoding it."""
+        common = (source.path, source.given, self._settings.decoder, self._limits)
+        if self._settings.isolate:
+            return self._isolated().call(probe, *common, timeout_s=self._limits.timeout_s)
+        return probe(*common)
+
+    def clip(self, source: Source, spec: ClipSpec, on_progress: Progress) -> DecodedClip:
+        """The frames of a range of a video, as a model is shown them."""
+        decoder = self._settings.decoder
+        if self._settings.isolate:
+            on_progress(0, 1, "reading frames")
+            return read_clip_isolated(
+                self._isolated(),
+                source.path,
+                source=source.given,
+                spec=spec,
+                decoder=decoder,
+                limits=self._limits,
+                timeout_s=self._limits.timeout_s,
+            )
+        return read_clip(
+            source.path,
+            source=source.given,
+            spec=spec,
+            decoder=decoder,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+
+    def frames(self, source: Source, wanted: FramesWanted, on_progress: Progress) -> FrameSet:
+        """Write frames of a video to files."""
+        common = (source.path, source.given, wanted, self._settings.decoder, self._limits)
+        if self._settings.isolate:
+            on_progress(0, 1, "writing frames")
+            return self._isolated().call(write_frames, *common, timeout_s=self._limits.timeout_s)
+        return write_frames(*common, on_progress=on_progress)
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def _isolated(self) -> DecodeWorker:
+        with self._lock:
+            if self._worker is None:
+                from tarsier_tools.media.worker import DecodeWorker
+
+                self._worker = DecodeWorker(memory_mb=self._settings.worker_memory_mb)
+            return self._worker

@@ -1,0 +1,388 @@
+"""Describe a video, ask about it, find when something happens: one call each, from a path to a result.
+
+Arguments are checked first, then the video is decoded, and only then a model is opened and asked: what
+cannot be seen is never answered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, get_args
+
+from tarsier_tools import arguments, parse, prompts
+from tarsier_tools.backends import choose_backend, open_backend
+from tarsier_tools.backends.base import Backend
+from tarsier_tools.clip_cache import ClipCache, file_stamp
+from tarsier_tools.config import MiB, Settings
+from tarsier_tools.decoding import Decoding
+from tarsier_tools.errors import ReplyError, UsageError, VideoNotFound
+from tarsier_tools.frames import FramesWanted
+from tarsier_tools.grounding import Asked, Seen, clip_warnings, ground, reply_warnings, segment
+from tarsier_tools.media import source as sources
+from tarsier_tools.media.clips import ClipSpec, check_spec
+from tarsier_tools.prompts import Detail, Language
+from tarsier_tools.types import (
+    Answer,
+    Caption,
+    Choice,
+    Completion,
+    FrameSet,
+    Localization,
+    Progress,
+    Request,
+    SamplingMethod,
+    ScoreRequest,
+    Segment,
+    Usage,
+    VideoInfo,
+    no_progress,
+)
+
+
+class VideoService:
+    """Answers questions about videos with one model.
+
+    Safe to use from several threads. The model is opened when it is first needed; clips and what the model
+    has seen of them are kept, so that a second question about the same stretch costs little.
+
+    Args:
+        settings: what to use and which limits hold; by default ``Settings.load()``, from the environment.
+        backend: who answers, instead of what the settings say. The caller keeps it and closes it.
+
+    Every method raises VideoError and its kinds when the video cannot be used as asked (before any model is
+    called), BackendError and its kinds when the model cannot answer, UsageError for an argument that makes no
+    sense, and lets Cancelled from ``on_progress`` through.
+
+    The methods share these arguments:
+
+    - ``video``: a path, a ``file://`` or http(s) URL, or a folder of images.
+    - ``start_s``, ``end_s``: the range looked at, in seconds, the end excluded; by default all of it.
+    - ``language``: of the prompt and so of the reply; a BCP-47 tag of ``prompts.LANGUAGES``.
+    - ``frames``: how many frames the model is shown.
+    - ``sampling``: how they are chosen; ``"fps"`` takes ``fps`` of them a second, ``frames`` at most.
+    - ``max_new_tokens``: where a reply is cut.
+    - ``on_progress``: called as ``on_progress(done, total, message)`` between steps.
+    """
+
+    def __init__(self, settings: Settings | None = None, backend: Backend | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self._given = backend
+        self._opened: Backend | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._decoding = Decoding(self.settings)
+        self._clips = ClipCache(self.settings.clip_cache_mb * MiB)
+
+    @property
+    def backend_choice(self) -> tuple[str, str]:
+        """Which backend answers, and why: two texts for a front end to print. Opens nothing."""
+        if self._given is not None:
+            return self._given.info.backend, "given by the caller"
+        return choose_backend(self.settings)
+
+    def caption(
+        self,
+        video: str | Path,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        language: str | None = None,
+        detail: Detail = "full",
+        frames: int | None = None,
+        sampling: SamplingMethod = "uniform",
+        fps: float | None = None,
+        max_new_tokens: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> Caption:
+        """Describe a video, or a range of it.
+
+        With ``detail="events"`` the model is asked for one line per event with its frames; the result's
+        ``events`` hold those that it gave frames for, with times taken from the frames shown. The rest of its
+        reply stays in ``text`` and is named in ``warnings``.
+        """
+        tag = arguments.language(language, self.settings.language)
+        arguments.one_of("detail", detail, get_args(Detail))
+        limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
+        seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
+        asked = self._ask(seen, tag, on_progress)
+        still = seen.decoded.info.frame_count == 1
+        prompt = prompts.caption(tag, detail, image=still)
+        completion = _generate(asked, prompt, limit, on_progress)
+        text = completion.text.strip()
+        warnings = list(reply_warnings(completion))
+        events: tuple[Segment, ...] = ()
+        if detail == "events":
+            read = parse.frame_events(text, len(seen.decoded.clip))
+            events = tuple(segment(seen.decoded, event.span, event.text) for event in read.events)
+            warnings += read.problems
+            if not asked.backend.info.abilities.dense:
+                warnings.append("This model is not known to give the frames of events when asked to.")
+        return Caption(
+            text=text,
+            events=events,
+            finish_reason=completion.finish_reason,
+            **ground(asked, prompt, (completion.usage,), warnings),
+        )
+
+    def ask(
+        self,
+        video: str | Path,
+        question: str,
+        *,
+        choices: Sequence[str] | None = None,
+        yes_no: bool | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        language: str | None = None,
+        frames: int | None = None,
+        sampling: SamplingMethod = "uniform",
+        fps: float | None = None,
+        max_new_tokens: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> Answer:
+        """Answer a question about a video, or a range of it.
+
+        Without more, the model writes a free answer. With ``choices`` (2 to 26 texts) or ``yes_no=True`` it
+        writes nothing: it is shown the question and each reply is scored by its log-likelihood. The
+        ``probability`` of a reply is its share among the replies offered (a softmax over them); it is the
+        model's own, raw and not calibrated. ``yes_no`` is never guessed from the words of the question.
+
+        Raises UsageError for an empty question, one longer than ``arguments.MAX_TEXT_CHARS``, choices that
+        are empty or given twice, and choices together with yes_no; ReplyError when the scores are no numbers.
+        """
+        tag = arguments.language(language, self.settings.language)
+        text = arguments.words("question", question)
+        if choices is not None and yes_no:
+            raise UsageError("Both choices and yes_no are given.", hint="Leave one of them away.")
+        options = None if choices is None else arguments.options(choices)
+        limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
+        seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
+        asked = self._ask(seen, tag, on_progress)
+        if options is None and not yes_no:
+            completion = _generate(asked, text, limit, on_progress)
+            return Answer(
+                question=text,
+                text=completion.text.strip(),
+                method="generated",
+                finish_reason=completion.finish_reason,
+                **ground(asked, text, (completion.usage,), reply_warnings(completion)),
+            )
+        if options is None:
+            prompt, prefix, letters, options = (
+                prompts.yes_no(text, tag),
+                "",
+                ("", ""),
+                prompts.yes_no_words(tag),
+            )
+            shares, usage = _score(asked, prompt, options, prefix, on_progress)
+        else:
+            prompt, prefix = prompts.choices(text, options), prompts.ANSWER_PREFIX
+            letters = tuple(prompts.LETTERS[: len(options)])
+            shares, usage = _score(asked, prompt, letters, prefix, on_progress)
+        best = max(range(len(options)), key=shares.__getitem__)
+        return Answer(
+            question=text,
+            text=options[best],
+            method="yes_no" if yes_no else "choices",
+            choices=tuple(
+                Choice(letter=letter, text=option, probability=share)
+                for letter, option, share in zip(letters, options, shares, strict=True)
+            ),
+            score=shares[best],
+            **ground(asked, prompt, (usage,), ()),
+        )
+
+    def locate(
+        self,
+        video: str | Path,
+        event: str,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        language: str | None = None,
+        frames: int | None = None,
+        sampling: SamplingMethod = "uniform",
+        fps: float | None = None,
+        max_new_tokens: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> Localization:
+        """Find when something happens in a video, or in a range of it, in one look at the whole range.
+
+        The model is asked in which of the frames shown the event happens, and its numbers become seconds by
+        the times of those frames, so no boundary is finer than ``resolution_s``. ``score`` is the probability
+        of yes (against no) to whether it happens at all: raw, not calibrated. ``found`` needs frames in
+        the reply and, for a model trained on such questions, a score of at least 0.5.
+
+        Raises UsageError for an empty event or one longer than ``arguments.MAX_TEXT_CHARS``; ReplyError when
+        the scores are no numbers.
+        """
+        tag = arguments.language(language, self.settings.language)
+        text = arguments.words("event", event)
+        limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
+        seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
+        asked = self._ask(seen, tag, on_progress)
+        prompt = prompts.locate(text, tag)
+        completion = _generate(asked, prompt, limit, on_progress)
+        happens = prompts.yes_no(prompts.happens(text, tag), tag)
+        shares, usage = _score(asked, happens, prompts.yes_no_words(tag), "", on_progress)
+        read = parse.frame_spans(completion.text, len(seen.decoded.clip))
+        abilities = asked.backend.info.abilities
+        warnings = [*reply_warnings(completion), *read.problems]
+        doubted = abilities.yes_no and shares[0] < 0.5
+        if read.spans and doubted:
+            warnings.append(
+                f"The frames in the reply are left out: yes has a probability of only {shares[0]:.2f}."
+            )
+        elif not read.spans and not abilities.frames:
+            warnings.append("The model wrote no frame numbers; this checkpoint is not known to write them.")
+        elif not read.spans and not doubted:
+            warnings.append("The model says that it happens, but wrote no frames that can be used.")
+        segments = () if doubted else tuple(segment(seen.decoded, span, text) for span in read.spans)
+        return Localization(
+            event=text,
+            found=bool(segments),
+            segments=segments,
+            method="frames",
+            score=shares[0],
+            resolution_s=seen.decoded.coverage.largest_gap_s,
+            reply=completion.text.strip(),
+            **ground(asked, prompt, (completion.usage, usage), warnings),
+        )
+
+    def info(self, video: str | Path, *, on_progress: Progress = no_progress) -> VideoInfo:
+        """What is known of a video without decoding it; no model is needed."""
+        return self._decoding.info(self._resolve(video, on_progress))
+
+    def frames(
+        self,
+        video: str | Path,
+        out_dir: str | Path,
+        *,
+        times_s: Sequence[float] | None = None,
+        count: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        sheet: bool = False,
+        max_side: int | None = None,
+        overwrite: bool = False,
+        on_progress: Progress = no_progress,
+    ) -> FrameSet:
+        """Write frames of a video to JPEG files named by their time; no model is needed.
+
+        Args:
+            out_dir: the folder for the files; made when it is not there.
+            times_s: which frames: those on the screen at these times. Otherwise ``count`` frames of the range
+                (by default ``settings.frames``), the same that a model would be shown.
+            sheet: also write ``sheet.jpg``, a contact sheet with the times burned in.
+            max_side: the longest side of a frame in pixels; larger ones are made smaller.
+            overwrite: replace files that are there already.
+
+        Damaged frames are left out, and the coverage says so. Raises UsageError when a file is there already
+        or cannot be written, and TimeRangeError for a time that is not in the video.
+        """
+        if times_s is not None and count is not None:
+            raise UsageError("Both times_s and count are given.", hint="Leave one of them away.")
+        wanted = FramesWanted(
+            out_dir=Path(out_dir).expanduser().absolute(),
+            times_s=None if times_s is None else tuple(times_s),
+            spec=ClipSpec(start_s, end_s, self.settings.frames if count is None else count),
+            sheet=sheet,
+            max_side=max_side,
+            overwrite=overwrite,
+        )
+        wanted.check()
+        return self._decoding.frames(self._resolve(video, on_progress), wanted, on_progress)
+
+    def close(self) -> None:
+        """Give back the model that was opened, the worker and the memory; no call works after it."""
+        with self._lock:
+            opened, self._opened, self._closed = self._opened, None, True
+        self._clips.clear()
+        self._decoding.close()
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _resolve(self, video: str | Path, on_progress: Progress) -> sources.Source:
+        self._check_open()
+        return sources.resolve(video, self.settings, on_progress=on_progress)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("The service is closed.", hint="Make a new VideoService.")
+
+    def _look(
+        self,
+        video: str | Path,
+        start_s: float | None,
+        end_s: float | None,
+        frames: int | None,
+        sampling: SamplingMethod,
+        fps: float | None,
+        on_progress: Progress,
+    ) -> Seen:
+        """Find and decode what a call is about, or take it from the cache."""
+        began = time.perf_counter()
+        arguments.one_of("sampling", sampling, get_args(SamplingMethod))
+        wanted = arguments.frames(frames, self.settings.frames)
+        spec = ClipSpec(start_s, end_s, wanted, sampling, fps, self.settings.max_pixels)
+        check_spec(spec)  # before anything is downloaded
+        source = self._resolve(video, on_progress)
+        try:
+            key = (file_stamp(source.path), spec)
+        except OSError as error:
+            raise VideoNotFound(f"{source.given} cannot be read: {error.strerror}.") from error
+        decoded, cached = self._clips.get(key, lambda: self._decoding.clip(source, spec, on_progress))
+        return Seen(
+            given=source.given,
+            decoded=decoded,
+            cached=cached,
+            began=began,
+            video_s=time.perf_counter() - began,
+            warnings=clip_warnings(decoded, spec),
+        )
+
+    def _ask(self, seen: Seen, language: Language, on_progress: Progress) -> Asked:
+        """Turn to the model, opening it when this is the first time."""
+        began = time.perf_counter()
+        backend = self._given
+        if backend is None:
+            with self._lock:
+                self._check_open()
+                if self._opened is None:
+                    on_progress(0, 1, "opening the model")
+                    self._opened = open_backend(self.settings)
+                backend = self._opened
+        return Asked(seen, backend, language, began)
+
+
+def _generate(asked: Asked, prompt: str, max_new_tokens: int, on_progress: Progress) -> Completion:
+    request = Request(asked.seen.decoded.clip, prompt, max_new_tokens=max_new_tokens)
+    (completion,) = asked.backend.generate([request], on_progress=on_progress)
+    return completion
+
+
+def _score(
+    asked: Asked, prompt: str, candidates: tuple[str, ...], prefix: str, on_progress: Progress
+) -> tuple[tuple[float, ...], Usage]:
+    """The share of probability of each candidate reply, and what it cost."""
+    request = ScoreRequest(asked.seen.decoded.clip, prompt, candidates, reply_prefix=prefix)
+    (scores,) = asked.backend.score([request], on_progress=on_progress)
+    try:
+        return parse.probabilities(scores.logprobs), scores.usage
+    except ValueError as error:
+        raise ReplyError(
+            f"The model's scores cannot be used: {error}.",
+            hint="Ask without choices and yes_no, or use dtype=float32.",
+        ) from None
