@@ -297,7 +297,7 @@ class Caption(_Grounded):
 class Choice(_Result):
     """One of the answers to choose from."""
 
-    letter: str
+    letter: str = Field(description="A, B, C...; empty for yes and no, which have none.")
     text: str
     probability: float = Field(ge=0, le=1, description="Share of the model's probability; not calibrated.")
 
