@@ -172,17 +172,14 @@ class VideoService:
                 **ground(asked, text, (completion.usage,), reply_warnings(completion)),
             )
         if options is None:
-            prompt, prefix, letters, options = (
-                prompts.yes_no(text, tag),
-                "",
-                ("", ""),
-                prompts.yes_no_words(tag),
-            )
-            shares, usage = _score(asked, prompt, options, prefix, on_progress)
+            options = prompts.yes_no_words(tag)
+            letters: tuple[str, ...] = ("", "")
+            prompt = prompts.yes_no(text, tag)
+            shares, usage = _score(asked, prompt, options, "", on_progress)
         else:
-            prompt, prefix = prompts.choices(text, options), prompts.ANSWER_PREFIX
             letters = tuple(prompts.LETTERS[: len(options)])
-            shares, usage = _score(asked, prompt, letters, prefix, on_progress)
+            prompt = prompts.choices(text, options)
+            shares, usage = _score(asked, prompt, letters, prompts.ANSWER_PREFIX, on_progress)
         best = max(range(len(options)), key=shares.__getitem__)
         return Answer(
             question=text,
