@@ -227,7 +227,7 @@ class VideoInfo(_Result):
     variable_rate: bool = Field(description="Frames are not evenly spaced in time.")
     size_bytes: int = Field(ge=0, description="Of the file.")
     tracks: tuple[TrackInfo, ...] = Field(
-        default=(), description="Audio and subtitles; nobody listens to them."
+        default=(), description="Audio and subtitle tracks; the model is not given them."
     )
     decoder: str = Field(description="Which decoder reads it: pyav, decord or pillow.")
 
