@@ -187,7 +187,7 @@ def _read_in_worker(
 def check_spec(spec: ClipSpec) -> None:
     """Raise UsageError or TimeRangeError for what no video could satisfy."""
     if spec.frames < 1:
-        raise UsageError(f"frames must be at least 1, got {spec.frames}.")
+        raise UsageError(f"frames must be at least 1, got {spec.frames}.", hint="Ask for 1 frame or more.")
     for name, value in (("start_s", spec.start_s), ("end_s", spec.end_s)):
         if value is not None and not math.isfinite(value):
             raise TimeRangeError(
@@ -197,7 +197,9 @@ def check_spec(spec: ClipSpec) -> None:
     if (spec.sampling == "fps") != (spec.fps is not None):
         raise UsageError("fps and sampling='fps' go together.", hint="Give both, or neither.")
     if spec.fps is not None and not 0 < spec.fps < math.inf:
-        raise UsageError(f"fps must be a positive number, got {spec.fps}.")
+        raise UsageError(
+            f"fps must be a positive number, got {spec.fps}.", hint="Say how many frames a second, e.g. 2."
+        )
 
 
 def _asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]:
