@@ -36,9 +36,7 @@ class ModelStatus(BaseModel):
 
     backend: str = Field(description="The value for --backend: tiny or local.")
     model: str = Field(description="Name, folder or hub id; empty when none is set.")
-    usable: bool = Field(
-        description="Everything that it needs and that can be checked without loading is here."
-    )
+    usable: bool = Field(description="All that it needs is here, as far as can be told without loading it.")
     chosen: bool = Field(description="It is the one that answers.")
     about: str = Field(description="What to know about it.")
     accuracy: dict[str, float] = Field(description="Held-out results that its card states, 0 to 1.")

@@ -50,7 +50,6 @@ def caption(result: Caption, look: Look) -> Iterator[Text]:
         yield Text(clean(result.text))
     for event in result.events:
         yield Text.assemble((f"{_span(event.start_s, event.end_s)}  ", "cyan"), clean_line(event.text))
-    yield from _cut(result.finish_reason)
     yield from _details(result, look)
 
 
@@ -67,7 +66,6 @@ def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterat
         yield Text.assemble(
             f"  {choice.probability:6.1%}  ", (f"{bar:<20}", "green"), f"  {label}{clean_line(choice.text)}"
         )
-    yield from _cut(result.finish_reason)
     yield from _details(result, look)
 
 
@@ -135,11 +133,6 @@ def video_info(result: VideoInfo) -> Iterator[Text]:
 
 def _span(start_s: float, end_s: float) -> str:
     return f"{format_time(start_s)} - {format_time(end_s)}"
-
-
-def _cut(finish_reason: str) -> Iterator[Text]:
-    if finish_reason == "length":
-        yield Text("The reply was cut at its length limit; see --max-new-tokens.", style="yellow")
 
 
 def _details(result: Caption | Answer | Localization, look: Look) -> Iterator[Text]:

@@ -1,0 +1,97 @@
+"""docs/cli.md says what the program does: every command, option, exit code and JSON field, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from tarsier_tools import types
+from tarsier_tools.cli import app
+from tarsier_tools.cli.failures import EXIT_CODES
+from tarsier_tools.cli.models import Models, ModelStatus
+
+DOCS = (Path(__file__).parents[1] / "docs" / "cli.md").read_text("utf-8")
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCS, re.MULTILINE | re.DOTALL))
+GROUP = typer.main.get_command(app)
+COMMANDS = GROUP.commands  # type: ignore[attr-defined]
+ASKING = {"caption", "ask", "locate"}
+RESULTS: list[type[BaseModel]] = [
+    types.Caption,
+    types.Answer,
+    types.Localization,
+    types.FrameSet,
+    types.VideoInfo,
+    Models,
+    ModelStatus,
+    types.Segment,
+    types.Choice,
+    types.Coverage,
+    types.TimeRange,
+    types.ModelUsed,
+    types.Usage,
+    types.Timings,
+    types.TrackInfo,
+    types.FrameImage,
+]
+
+
+def documented_options(command: str) -> set[str]:
+    """The options in the tables of a command's own section and of the shared ones that hold for it."""
+    sections = [SECTIONS[f"tarsier-tools {command}"], SECTIONS["Options of every command"]]
+    if command in ASKING:
+        sections.append(SECTIONS["Options of caption, ask and locate"])
+    rows = [row for section in sections for row in re.findall(r"^\| (`-.*?) \|", section, re.MULTILINE)]
+    return {option for row in rows for option in re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", row)}
+
+
+def real_options(command: str) -> set[str]:
+    parameters = COMMANDS[command].params
+    options = {name for parameter in parameters for name in parameter.opts if name.startswith("-")}
+    return options | {"--help", "-h"}
+
+
+def test_every_command_has_a_section_and_every_section_a_command() -> None:
+    documented = {title.split()[1] for title in SECTIONS if title.startswith("tarsier-tools ")}
+    assert documented == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented_and_every_documented_option_exists(command: str) -> None:
+    assert documented_options(command) == real_options(command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_and_argument_has_help(command: str) -> None:
+    assert COMMANDS[command].help
+    for parameter in COMMANDS[command].params:
+        assert getattr(parameter, "help", None), f"{command} {parameter.name}"
+
+
+def test_the_commands_that_ask_a_model_take_the_same_options() -> None:
+    own = {"caption": {"--detail"}, "ask": {"--choice", "--yes-no"}, "locate": set()}
+    shared = [real_options(command) - own[command] for command in sorted(ASKING)]
+    assert shared[0] == shared[1] == shared[2]
+
+
+def test_every_exit_code_is_in_the_table_and_in_the_help() -> None:
+    table = {int(code) for code in re.findall(r"^\| (\d+) \|", DOCS, re.MULTILINE)}
+    assert table == {0, 1, *(code for _, code in EXIT_CODES)}
+    assert {int(code) for code in re.findall(r"\b\d+\b", app.info.epilog or "")} == table
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_every_json_field_is_documented_in_order(result: type[BaseModel]) -> None:
+    section = re.search(rf"^### {result.__name__}\n(.*?)(?=^### |\Z)", DOCS, re.MULTILINE | re.DOTALL)
+    assert section, f"no section for {result.__name__}"
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", section[1], re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(result.model_fields)
+
+
+def test_every_type_that_a_table_links_to_has_a_table() -> None:
+    linked = set(re.findall(r"\]\(#([a-z]+)\)", DOCS))
+    titled = {title.lower() for title in re.findall(r"^#{2,3} (\w+)$", DOCS, re.MULTILINE)}
+    assert linked <= titled
