@@ -61,7 +61,9 @@ class FramesWanted:
         """Raise UsageError or TimeRangeError for what no video could satisfy."""
         check_spec(self.spec)
         if self.max_side is not None and self.max_side < 1:
-            raise UsageError(f"max_side must be at least 1, got {self.max_side}.")
+            raise UsageError(
+                f"max_side must be at least 1, got {self.max_side}.", hint="Leave it away for full size."
+            )
         if self.times_s is None:
             return
         if self.spec.start_s is not None or self.spec.end_s is not None:
