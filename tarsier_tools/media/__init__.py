@@ -1,0 +1,1 @@
+"""Videos: where they may come from, which frames are taken, and how these are decoded and resized."""

@@ -1,0 +1,193 @@
+"""The packets of a video track as a table, and what to decode for the frames that are wanted. Pure.
+
+Rows are in the order of the file, which is the order of decoding. A frame that is shown is numbered by its
+place in the order of presentation.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_REORDERED = 17
+"""No codec that is read holds a frame back for more packets than this."""
+
+
+@dataclass(slots=True)
+class PacketList:
+    """Packets as they are met in the file; :meth:`table` makes a :class:`PacketTable` of them.
+
+    Attributes:
+        pts, dts, duration: in ticks; pts and dts may be None.
+        key: decoding can start here. shown: gives a frame that is shown. corrupt: known to be damaged.
+        position: offset in the file in bytes, -1 when the container does not say.
+    """
+
+    pts: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+    duration: list[int] = field(default_factory=list)
+    key: list[bool] = field(default_factory=list)
+    shown: list[bool] = field(default_factory=list)
+    corrupt: list[bool] = field(default_factory=list)
+    position: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def table(self, *, second: int, in_order: bool) -> PacketTable:
+        """The finished table.
+
+        Args:
+            second: ticks in one second.
+            in_order: the times do not say in which order frames are shown (AVI with B-frames): they are the
+                times of the shown frames, in ascending order, and only counting tells which is which.
+        """
+        times = self._times(second)
+        if in_order:
+            times = sorted(times)
+        return PacketTable(
+            time=times,
+            raw_pts=self.pts,
+            key=np.array(self.key, bool),
+            shown=np.array(self.shown, bool),
+            corrupt=np.array(self.corrupt, bool),
+            position=self.position,
+            duration=self.duration,
+            in_order=in_order,
+        )
+
+    def _times(self, second: int) -> list[int]:
+        """Presentation times without gaps in knowledge, and without the jumps back of joined streams."""
+        times: list[int] = []
+        shift = end = 0
+        before: int | None = None  # dts of the packet before, as the file has it
+        for pts, dts, duration in zip(self.pts, self.dts, self.duration, strict=True):
+            if dts is not None:
+                if before is not None and dts < before - second:
+                    # The clock starts again, as where recordings were joined: go on where the last one ended.
+                    shift = end - (dts if pts is None else min(pts, dts))
+                before = dts
+            raw = pts if pts is not None else dts
+            time = end if raw is None else raw + shift
+            end = max(end, time + duration) if times else time + duration
+            times.append(time)
+        return times
+
+
+@dataclass(slots=True)
+class Run:
+    """A stretch of packets to decode without a break.
+
+    Attributes:
+        start, end: numbers of the first and the last packet; start is one where decoding can start.
+        frames: numbers of the wanted frames that come out of it, ascending.
+    """
+
+    start: int
+    end: int
+    frames: list[int]
+
+
+class PacketTable:
+    """All packets of a track, and which frame each of them gives.
+
+    Attributes:
+        frame_of: int64 (packets,), the number of the frame that a packet gives, -1 for none.
+        packet_of: int64 (frames,), the packet of each frame, by number.
+        time: ticks (int) of each packet, comparable over the whole track.
+        in_order: only counting tells which frame is which; see :meth:`PacketList.table`.
+    """
+
+    def __init__(
+        self,
+        *,
+        time: list[int],
+        raw_pts: list[int | None],
+        key: NDArray[np.bool_],
+        shown: NDArray[np.bool_],
+        corrupt: NDArray[np.bool_],
+        position: list[int],
+        duration: list[int],
+        in_order: bool,
+    ) -> None:
+        self.time = time
+        self.raw_pts = raw_pts
+        self.shown = shown
+        self.corrupt = corrupt
+        self.position = position
+        self.duration = duration
+        self.in_order = in_order
+        given = np.flatnonzero(shown)
+        order = sorted(given.tolist(), key=time.__getitem__)
+        self.packet_of = np.array(order, np.int64)
+        self.frame_of = np.full(len(time), -1, np.int64)
+        self.frame_of[self.packet_of] = np.arange(len(order))
+        self.keys: list[int] = np.flatnonzero(key).tolist()
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that are shown."""
+        return len(self.packet_of)
+
+    def entry(self, frame: int, lead: int = 0) -> int:
+        """The packet to start at so that this frame comes out right.
+
+        It is the last key packet before the frame's own in the file, unless that one is shown later: then
+        the frame is one of those that lead an open group of pictures and need the group before as well.
+
+        Args:
+            lead: so many key packets earlier than that.
+        """
+        packet = int(self.packet_of[frame])
+        place = bisect_right(self.keys, packet) - 1
+        while place >= 0 and self.time[self.keys[place]] > self.time[packet]:
+            place -= 1
+        place -= lead
+        return self.keys[place] if place >= 0 else 0
+
+    def has_open_groups(self) -> bool:
+        """Whether some frame comes after a key packet in the file and is shown before it."""
+        return any(
+            self.time[packet] < self.time[key]
+            for key, end in zip(self.keys, [*self.keys[1:], len(self)], strict=True)
+            for packet in range(key + 1, min(key + 1 + MOST_REORDERED, end))
+        )
+
+    def next_key_time(self, packet: int) -> int | None:
+        """The time of the first key packet after this one; None when there is none."""
+        place = bisect_right(self.keys, packet)
+        return self.time[self.keys[place]] if place < len(self.keys) else None
+
+    def plan(self, wanted: Iterable[int], *, lead: int = 0) -> Iterator[Run]:
+        """What to decode for these frames (ascending), run by run in the order of the file.
+
+        Two frames share a run when no key packet lies between what the first needs and the second's entry.
+
+        Args:
+            lead: start so many key packets earlier than should be needed.
+        """
+        run: Run | None = None
+        for frame in wanted:
+            packet = int(self.packet_of[frame])
+            start = self.entry(frame, lead)
+            if self.in_order:
+                start, packet = 0, min(packet + MOST_REORDERED, len(self) - 1)
+            if run is not None and start <= run.end:
+                run.frames.append(frame)
+                run.end = max(run.end, packet)
+                continue
+            if run is not None:
+                yield run
+            run = Run(start, packet, [frame])
+        if run is not None:
+            yield run

@@ -1,0 +1,122 @@
+"""Decode the wanted frames of a video file with PyAV, in one pass that decodes as little as it can.
+
+The packets are listed first, without decoding. The list tells which packets each wanted frame needs; the
+rest is skipped in three ways: whole groups of pictures by seeking or by reading past them, pictures that no
+other one refers to by telling the decoder, and the tail after the last wanted frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from tarsier_tools.errors import VideoUnreadable
+from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
+from tarsier_tools.media.packets import Run
+from tarsier_tools.media.pyav_feed import Feed
+from tarsier_tools.media.pyav_file import describe, mapped_errors, opened, scan
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
+
+_FIRST_TRIES = 8
+"""Pictures that are tried before a video counts as one that cannot be decoded at all."""
+
+
+class PyAVReader(VideoReader):
+    """Reads a video file with PyAV.
+
+    Args:
+        path: the file.
+        source: what the user typed.
+        limits: what the file may cost.
+
+    Raises VideoUnreadable or VideoTooLarge with the reason.
+    """
+
+    def __init__(self, path: Path, *, source: str, limits: Limits) -> None:
+        super().__init__(limits)
+        self._path = path
+        self._source = source
+        self._lead = 0  # key packets to start earlier than should be needed
+        deadline = Deadline(limits.timeout_s, source)
+        with mapped_errors(source), opened(path, source, limits) as (container, stream):
+            self.track = scan(container, stream, source, deadline)
+            self.timeline = self.track.timeline()
+            info = describe(container, stream, self.track, source)
+        if self.track.cut_short:
+            self._note(f"The file is cut short: {self.track.cut_short}.")
+        picture = self._any_picture(deadline)
+        turns = _quarter_turns(picture)
+        width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
+        self.info = info.model_copy(update={"width": width, "height": height, "rotation": turns * 90})
+
+    def _any_picture(self, deadline: Deadline) -> VideoFrame:
+        """A picture, the first one if possible: only a decoded one tells how it is to be turned."""
+        table = self.track.table
+        tries = dict.fromkeys(table.frame_count * place // _FIRST_TRIES for place in range(_FIRST_TRIES))
+        with self._feed() as feed:
+            for frame in tries:
+                for _, picture, _ in feed.pictures(next(table.plan([frame])), deadline):
+                    return picture
+        raise VideoUnreadable(
+            f"Not one picture of {self._source} can be decoded.",
+            hint="The file is damaged; make or copy it again.",
+        )
+
+    @contextlib.contextmanager
+    def _feed(self) -> Generator[Feed]:
+        with mapped_errors(self._source):
+            feed = Feed(self._path, self._source, self._limits, self.track.table)
+            with contextlib.closing(feed):
+                yield feed
+
+    def _decode(self, wanted: list[int], deadline: Deadline) -> Generator[Frame]:
+        table = self.track.table
+        needed = sum(run.end - run.start + 1 for run in table.plan(wanted, lead=self._lead))
+        self._limits.check_decoded(needed, self._source)
+        pending = deque(wanted)
+        rgb = VideoReformatter()
+        with self._feed() as feed:
+            while pending:
+                run = next(table.plan(pending, lead=self._lead))
+                last = run.frames[-1]
+                for index, picture, damaged in feed.pictures(run, deadline):
+                    if (damaged or index > pending[0]) and self._started_too_late(run, feed):
+                        break
+                    while pending[0] < index:
+                        pending.popleft()  # it did not come out
+                    if pending[0] == index:
+                        pending.popleft()
+                        yield Frame(index, float(self.timeline[index]), self._image(picture, rgb), damaged)
+                    if not pending or pending[0] > last:
+                        break
+                else:
+                    if self._started_too_late(run, feed):
+                        continue
+                    while pending and pending[0] <= last:
+                        pending.popleft()
+
+    def _started_too_late(self, run: Run, feed: Feed) -> bool:
+        """Whether what did not come out right may do so from an earlier key packet, as with intra refresh."""
+        if feed.errors or self._lead or run.start == 0:
+            return False
+        self._lead = 1
+        return True
+
+    def _image(self, picture: VideoFrame, rgb: VideoReformatter) -> NDArray[np.uint8]:
+        self._limits.check_frame(picture.width, picture.height, self._source)
+        image = rgb.reformat(picture, format="rgb24").to_ndarray()
+        return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)), dtype=np.uint8)
+
+
+def _quarter_turns(picture: VideoFrame) -> int:
+    """Counter-clockwise quarter turns that make the picture upright."""
+    return round(picture.rotation / 90) % 4

@@ -1,0 +1,157 @@
+"""Open a video, whatever it is: a video file, an animation, a still image, or a folder of images.
+
+What a file is, is decided by its first bytes, never by its name.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from tarsier_tools.errors import UsageError, VideoNotFound, VideoUnreadable
+from tarsier_tools.media.base import Frame, Limits, VideoReader
+
+__all__ = ["Frame", "Limits", "VideoReader", "open_video", "read_windows"]
+
+Decoder = Literal["pyav", "decord"]
+
+_DEFAULT_LIMITS = Limits()
+
+_NOT_VIDEOS: tuple[tuple[bytes, str], ...] = (
+    (b"#EXTM3U", "a playlist; playlists are never followed"),
+    (b"ffconcat", "a playlist; playlists are never followed"),
+    (b"[playlist]", "a playlist; playlists are never followed"),
+    (b"<?xml", "an XML text (a manifest, an SVG picture or a web page)"),
+    (b"<MPD", "a manifest; manifests are never followed"),
+    (b"<svg", "an SVG picture"),
+    (b"<!DOCTYPE", "a web page"),
+    (b"<!doctype", "a web page"),
+    (b"<html", "a web page"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"ID3", "an audio file"),
+    (b"fLaC", "an audio file"),
+)
+
+_CONTAINERS_READ = "MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg and GIF"
+
+
+def open_video(
+    path: Path, *, source: str | None = None, decoder: Decoder = "pyav", limits: Limits = _DEFAULT_LIMITS
+) -> VideoReader:
+    """Open a video file, an animation, a still image or a folder of images.
+
+    Args:
+        path: on this machine.
+        source: what the user typed, for messages and results; the path when None.
+        decoder: what decodes video files; images always go through Pillow.
+        limits: what the file may cost.
+
+    Still images are videos of one frame; the images of a folder, sorted as people count (2 before 10),
+    are shown for one second each.
+
+    Raises VideoNotFound; VideoUnreadable for what is no video or cannot be decoded; VideoTooLarge when a
+    limit is met; UsageError when decord is asked for and is missing or would give wrong frames.
+    """
+    source = str(path) if source is None else source
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            from tarsier_tools.media.stills import FolderReader
+
+            return FolderReader(path, source=source, limits=limits)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoUnreadable(f"{source} is not a regular file.", hint="Give a video file.")
+        limits.check_file(status.st_size, source)
+        if status.st_size == 0:
+            raise VideoUnreadable(
+                f"{source} is empty (0 bytes).", hint="Check how the file was made or copied."
+            )
+        with path.open("rb") as file:
+            head = file.read(64)
+    except FileNotFoundError:
+        raise VideoNotFound(f"There is no file {source}.", hint="Check the path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoUnreadable(f"{source} cannot be opened: {reason}.", hint="Check the path.") from None
+
+    from tarsier_tools.media.stills import ImageReader, is_image
+
+    if is_image(head):
+        return ImageReader(path, source=source, size_bytes=status.st_size, limits=limits)
+    _refuse_other_kinds(head, source)
+    if decoder == "decord":
+        from tarsier_tools.media.decord_reader import DecordReader
+
+        return DecordReader(path, source=source, limits=limits)
+    from tarsier_tools.media.pyav_reader import PyAVReader
+
+    return PyAVReader(path, source=source, limits=limits)
+
+
+def _refuse_other_kinds(head: bytes, source: str) -> None:
+    """A clear word on files that are often given by mistake; the decoder would only say 'invalid data'."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    kind = next((kind for magic, kind in _NOT_VIDEOS if text.startswith(magic)), None)
+    if kind is None and head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        kind = "an audio file"
+    if kind is not None:
+        raise VideoUnreadable(f"{source} is {kind}, not a video.", hint=f"Read are {_CONTAINERS_READ}.")
+
+
+def read_windows(reader: VideoReader, windows: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[Frame]]]:
+    """Many windows of one video in a single pass over the file.
+
+    Args:
+        windows: the frame numbers of each window; windows may overlap and come in any order.
+
+    Yields (number of the window, its frames in ascending order), each as soon as its last frame is there;
+    frames that could not be decoded are missing from the list, which may be empty. A frame is dropped when
+    no later window needs it.
+
+    Raises as :meth:`VideoReader.read`, and VideoTooLarge before it starts when more frames would be held
+    at once than the limits allow.
+    """
+    plans = [sorted({int(index) for index in window}) for window in windows]
+    if not all(plans):
+        raise UsageError("A window without frames was asked for.", hint="Give each window a frame number.")
+    last_use: dict[int, int] = {}
+    for plan in plans:
+        for index in plan:
+            last_use[index] = max(last_use.get(index, -1), plan[-1])
+    frames = reader.read(list(last_use))  # checks the numbers first
+    info = reader.info
+    reader.limits.check_output(_most_held(last_use), info.width, info.height, info.source)
+    return _deal(frames, plans, last_use)
+
+
+def _most_held(last_use: dict[int, int]) -> int:
+    """How many frames are held at once at most, given the frame up to which each one is needed."""
+    most = held = ended = 0
+    ends = sorted(last_use.values())
+    for index in sorted(last_use):
+        while ends[ended] < index:
+            ended += 1
+            held -= 1
+        held += 1
+        most = max(most, held)
+    return most
+
+
+def _deal(
+    frames: Iterator[Frame], plans: list[list[int]], last_use: dict[int, int]
+) -> Iterator[tuple[int, list[Frame]]]:
+    held: dict[int, Frame] = {}
+    order = deque(sorted(range(len(plans)), key=lambda number: (plans[number][-1], number)))
+    for frame in frames:
+        held[frame.index] = frame
+        while order and plans[order[0]][-1] <= frame.index:
+            number = order.popleft()
+            yield number, [held[index] for index in plans[number] if index in held]
+        for index in [index for index in held if last_use[index] <= frame.index]:
+            del held[index]
+    for number in order:  # their last frames could not be decoded
+        yield number, [held[index] for index in plans[number] if index in held]
