@@ -32,7 +32,9 @@ def default_cache_dir() -> Path:
 class Settings(BaseSettings):
     """Everything that can be set, with its default. Each field is also ``TARSIER_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="TARSIER_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TARSIER_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     # Which model
     backend: BackendName = Field("auto", description="auto: local if a model is set, else tiny.")
@@ -42,32 +44,46 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 on an accelerator, float32 on a CPU."
     )
-    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
-    quantization: Literal["none", "8bit", "4bit"] = Field("none", description="Needs the bitsandbytes package.")
-    device_map: str | None = Field(None, description="As in transformers, for example auto; needs accelerate.")
-    prefix_cache_mb: int = Field(2048, ge=0, description="Memory for clips the model has seen; 0 turns it off.")
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = Field(
+        "auto", description="auto: flash_attention_2 on CUDA where it is installed, else sdpa."
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="Needs the bitsandbytes package."
+    )
+    device_map: str | None = Field(
+        None, description="As in transformers, for example auto; needs accelerate."
+    )
+    prefix_cache_mb: int = Field(
+        2048, ge=0, description="Memory for clips the model has seen; 0 turns it off."
+    )
 
     # What the model is shown
-    frames: int = Field(16, ge=1, le=512, description="Frames per clip; Tarsier2 was trained with 16 and more.")
+    frames: int = Field(
+        16, ge=1, le=512, description="Frames per clip; Tarsier2 was trained with 16 and more."
+    )
     max_pixels: int = Field(460_800, ge=784, description="Pixels per frame at most, before the frame budget.")
-    max_new_tokens: int = Field(512, ge=1, le=8192)
-    language: Language = "en"
+    max_new_tokens: int = Field(512, ge=1, le=8192, description="Where a reply is cut.")
+    language: Language = Field("en", description="Of the prompts, and so of the replies.")
     clip_cache_mb: int = Field(512, ge=0, description="Memory for decoded clips; 0 turns it off.")
 
     # Where videos may come from
-    decoder: Literal["pyav", "decord"] = "pyav"
+    decoder: Literal["pyav", "decord"] = Field(
+        "pyav", description="decord only to compare with the reference; needs the extra of that name."
+    )
     allowed_roots: tuple[Path, ...] | None = Field(
         None, description="Folders that videos may be read from; None for anywhere."
     )
-    allow_urls: bool = True
+    allow_urls: bool = Field(True, description="Take URLs at all.")
     allow_http: bool = Field(False, description="Also http://, not only https://.")
     allow_private_hosts: bool = Field(False, description="Also loopback, private and link-local addresses.")
     cache_dir: Path = Field(default_factory=default_cache_dir, description="Downloads and other things kept.")
-    max_download_mb: int = Field(4096, ge=1)
-    download_timeout_s: float = Field(600, gt=0)
+    max_download_mb: int = Field(4096, ge=1, description="Bytes of one download.")
+    download_timeout_s: float = Field(600, gt=0, description="Time for one download.")
 
     # Limits on what is decoded
-    isolate: bool = Field(False, description="Decode in a worker process with limits, for files of strangers.")
+    isolate: bool = Field(
+        False, description="Decode in a worker process with limits, for files of strangers."
+    )
     max_file_mb: int = Field(4096, ge=1, description="Bytes of a video file.")
     max_frame_megapixels: float = Field(40, gt=0, description="Pixels of one decoded frame.")
     max_decoded_frames: int = Field(200_000, ge=1, description="Frames decoded for one request.")

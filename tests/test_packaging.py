@@ -82,7 +82,8 @@ def test_all_distributions_and_the_changelog_have_one_version() -> None:
 def test_a_wheel_installs_only_its_own_modules(name: str, wheels: dict[str, Path]) -> None:
     files = [entry for entry in zipfile.ZipFile(wheels[name]).namelist() if ".dist-info/" not in entry]
     folders = {module.replace(".", "/") for module in MODULES[name]}
-    assert {entry for entry in files if not any(entry.startswith(f"{folder}/") for folder in folders)} == set()
+    strays = [e for e in files if not any(e.startswith(f"{folder}/") for folder in folders)]
+    assert strays == []
     for folder in folders:
         assert f"{folder}/__init__.py" in files
         assert f"{folder}/py.typed" in files
