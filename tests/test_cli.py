@@ -177,7 +177,7 @@ class TestAsk:
     def test_several_questions_are_printed_above_their_answers(self) -> None:
         result = cli("ask", VIDEO, "What moves?", "What grows?", backend=scripted("Red.", "Blue."))
         lines = result.stdout.splitlines()
-        assert lines[:2] == ["What moves?", "Red."]
+        assert lines[:3] == ["", "What moves?", "Red."]
         second = lines.index("What grows?")
         assert lines[second + 1] == "Blue."
         assert "clip from cache" in result.stdout

@@ -54,8 +54,9 @@ def caption(result: Caption, look: Look) -> Iterator[Text]:
 
 
 def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterator[Text]:
-    """The answer, the probabilities of the choices, and the details."""
+    """The answer, the probabilities of the choices, and the details; as one of several below its question."""
     if show_question:
+        yield Text("")
         yield Text(clean_line(result.question), style="bold cyan")
     score = f"  ({result.score:.0%}, raw)" if result.score is not None else ""
     yield Text.assemble(clean(result.text), (score, "dim"))
