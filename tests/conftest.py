@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Small models on a busy machine: threads that wait for each other are many times slower than one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Read once, before any test wipes the environment.
 REQUIRED = {
     "gpu": os.environ.get("TARSIER_REQUIRE_GPU") == "1",
