@@ -35,7 +35,7 @@ from tarsier_tools.errors import (
     VideoUnreadable,
 )
 from tarsier_tools.media.download_cache import DownloadCache, Kept, Partial
-from tarsier_tools.media.download_transport import FAILURES, TIMEOUTS, CheckedTransport, Deadline
+from tarsier_tools.media.download_transport import BAD_ANSWERS, FAILURES, TIMEOUTS, CheckedTransport, Deadline
 from tarsier_tools.media.urls import check_host_form, shown
 from tarsier_tools.media.websites import fetch_page, is_video_page
 from tarsier_tools.types import Progress, no_progress
@@ -203,6 +203,10 @@ class _Fetch:
                 f"The address of {address.host} holds a user name or password, which is refused.",
                 hint="Download the video yourself and give its path.",
             )
+        if address.port is not None and not 0 < address.port < 1 << 16:
+            raise SourceNotAllowed(
+                f"The address of {address.host} names an impossible port.", hint="Leave the port out."
+            )
         check_host_form(address.host)
 
     def _headers(self, partial: Partial) -> dict[str, str]:
@@ -368,6 +372,11 @@ def _unreachable(address: httpx.URL, error: Exception) -> VideoUnavailable:
         return VideoUnavailable(
             f"The certificate of {address.host} cannot be verified.",
             hint="If your network has a certificate authority of its own, set SSL_CERT_FILE to it.",
+        )
+    if isinstance(error, BAD_ANSWERS):
+        return VideoUnavailable(
+            f"The server gives no valid answer for {shown(str(address))}.",
+            hint="Check the address, and that it belongs to a web server.",
         )
     return VideoUnavailable(
         f"{shown(str(address))} cannot be reached.", hint="Check the address and the network connection."

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 FAILURES = (
     httpx.HTTPError,
+    httpx.InvalidURL,  # a redirect to something that is no address
     httpcore.TimeoutException,
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.UnsupportedProtocol,
 )
 """Everything that a connection which goes wrong raises."""
+
+BAD_ANSWERS = (httpx.ProtocolError, httpx.InvalidURL, httpcore.ProtocolError)
 
 TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException)
 
@@ -64,9 +67,9 @@ class CheckedTransport(httpx.BaseTransport):
     """
 
     def __init__(self, deadline: Deadline, *, allow_private: bool) -> None:
+        # Its own TLS context knows the authorities of certifi, of the system and of SSL_CERT_FILE.
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            network_backend=_CheckedNetwork(deadline, allow_private=allow_private),
+            network_backend=_CheckedNetwork(deadline, allow_private=allow_private)
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import SourceNotAllowed, UsageError, VideoNotFound, VideoUnreadable
+from tarsier_tools.media.urls import shown
 from tarsier_tools.types import Progress, no_progress
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):", re.ASCII)
@@ -33,11 +34,13 @@ class Source:
 
     Attributes:
         path: the real path, symbolic links resolved, of a regular file or a folder.
-        given: what the caller wrote, for results and messages.
+        given: what the caller wrote, for results.
+        name: the same for messages: one line, not too long, and of an address only what holds no secret.
     """
 
     path: Path
     given: str
+    name: str
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -60,11 +63,12 @@ def resolve(video: str | Path, settings: Settings, *, on_progress: Progress = no
     given = str(video)
     if not given.strip():
         raise UsageError("No video was given.", hint="Give a path or an https address.")
+    name = _named(given)
     scheme = _scheme(given) if isinstance(video, str) else ""
     if scheme in ("http", "https"):
-        return Source(_fetched(given.strip(), settings, on_progress), given)
+        return Source(_fetched(given.strip(), settings, on_progress), given, _named(shown(given.strip())))
     if scheme == "file":
-        return Source(_found(_path_of_url(given.strip()), _named(given), settings), given)
+        return Source(_found(_path_of_url(given.strip()), name, settings), given, name)
     if scheme == "data":
         raise SourceNotAllowed(
             "Videos are not taken as data: URLs.",
@@ -75,7 +79,7 @@ def resolve(video: str | Path, settings: Settings, *, on_progress: Progress = no
             f"Videos cannot be fetched from an address that begins with {scheme}:.",
             hint="Give a path, a file:// URL or an https address.",
         )
-    return Source(_found(Path(video), _named(given), settings), given)
+    return Source(_found(Path(video), name, settings), given, name)
 
 
 def _named(given: str) -> str:
@@ -182,7 +186,13 @@ def _is_there(path: Path, name: str) -> bool:
 
 def _check_links(folder: Path, name: str, roots: list[Path]) -> None:
     """Refuse a folder of images of which one is a way out of the allowed folders."""
-    for entry in folder.iterdir():
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise VideoUnreadable(
+            f"The folder {name} cannot be listed: {error.strerror}.", hint="Check its permissions."
+        ) from error
+    for entry in entries:
         if entry.is_symlink() and not _inside(_real(entry, name), roots):
             raise SourceNotAllowed(
                 f"The folder {name} holds a link to outside the folders that videos may be read from.",

@@ -76,7 +76,7 @@ def is_public(address: str) -> bool:
 
 
 def check_host_form(host: str) -> None:
-    """Refuse a host that is a number, or ends in one, and is no ordinary IP address.
+    """Refuse a host that is no name, and one that is or ends in a number and is no ordinary IP address.
 
     Raises SourceNotAllowed.
     """
