@@ -197,6 +197,8 @@ def test_a_redirect_to_a_private_host_is_refused_at_every_hop(server, only_one_i
         ("file:///etc/passwd", "begins with file:"),
         ("ftp://127.0.0.1/a", "begins with ftp:"),
         ("http://127.0.0.1:99999999/", "impossible port"),
+        ("http://[oops", "no valid host"),
+        ("http://a%20b/", "no valid host"),
     ],
 )
 def test_a_redirect_is_held_to_the_whole_policy(server, only_one_is_public, target, reason):
@@ -206,9 +208,8 @@ def test_a_redirect_is_held_to_the_whole_policy(server, only_one_is_public, targ
 
 
 @pytest.mark.enable_socket
-@pytest.mark.parametrize("target", ["data:video/mp4;base64,AAAA", "http:///a.mp4", "http://[oops"])
-def test_a_redirect_to_no_address_at_all_is_a_bad_answer(server, only_one_is_public, target):
-    server.routes["/a"] = redirects(target)
+def test_a_redirect_to_no_address_at_all_is_a_bad_answer(server, only_one_is_public):
+    server.routes["/a"] = redirects("data:video/mp4;base64,AAAA")
     with pytest.raises(VideoUnavailable, match="gives no valid answer"):
         resolve(server.url("/a"), only_one_is_public)
 

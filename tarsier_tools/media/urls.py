@@ -80,9 +80,9 @@ def check_host_form(host: str) -> None:
 
     Raises SourceNotAllowed.
     """
-    if not host:
+    if not host or ("%" in host and ":" not in host):
         raise SourceNotAllowed(
-            "The address names no host.", hint="Give a whole address: https://host/file.mp4"
+            "The address names no valid host.", hint="Give a whole address: https://host/file.mp4"
         )
     last_label = host.rstrip(".").rpartition(".")[2].lower()
     if ":" not in host and _NUMBER.fullmatch(last_label) and not _DOTTED.fullmatch(host):
