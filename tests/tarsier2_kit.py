@@ -16,6 +16,9 @@ from safetensors.torch import load_file, save_file
 from tarsier_tools.config import Settings
 from tarsier_tools.types import Clip
 
+# Several threads that wait for each other on a busy machine are many times slower than one.
+torch.set_num_threads(1)
+
 GOLDEN = Path(__file__).parent / "golden"
 CHECKPOINT = GOLDEN / "tiny-tarsier2"
 
