@@ -337,9 +337,11 @@ class VideoService:
         check_spec(spec)  # before anything is downloaded
         source = self._resolve(video, on_progress)
         try:
-            key = (file_stamp(source.path), spec)
+            key = (source.path, file_stamp(source.path), spec)
         except OSError as error:
-            raise VideoNotFound(f"{source.given} cannot be read: {error.strerror}.") from error
+            raise VideoNotFound(
+                f"{source.given} is no longer there: {error.strerror}.", hint="Check the path."
+            ) from error
         decoded, cached = self._clips.get(key, lambda: self._decoding.clip(source, spec, on_progress))
         return Seen(
             given=source.given,
@@ -355,10 +357,11 @@ class VideoService:
         began = time.perf_counter()
         backend = self._given
         if backend is None:
+            if self._opened is None:  # told of outside the lock: a callback may do anything
+                on_progress(0, 1, "opening the model")
             with self._lock:
                 self._check_open()
                 if self._opened is None:
-                    on_progress(0, 1, "opening the model")
                     self._opened = open_backend(self.settings)
                 backend = self._opened
         return Asked(seen, backend, language, began)

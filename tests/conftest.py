@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from tarsier_tools.selfcheck.world import Scene
 
 # Small models on a busy machine: threads that wait for each other are many times slower than one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +36,26 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     cache = str(tmp_path_factory.mktemp("cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("LOCALAPPDATA", cache)
+
+
+@dataclass(frozen=True)
+class ShapesFilm:
+    """A film of the shapes world as a file, and all that is true of it."""
+
+    path: Path
+    scene: Scene
+
+
+@pytest.fixture(scope="session")
+def shapes_film(tmp_path_factory: pytest.TempPathFactory) -> ShapesFilm:
+    """Eight seconds with three events, 224x224 at 12 frames a second; the same film every time."""
+    from tarsier_tools.media.writer import write_mp4
+    from tarsier_tools.selfcheck.world import random_scene
+
+    scene = random_scene(np.random.default_rng(7), duration_s=8.0, n_events=3, n_idle=1)
+    path = tmp_path_factory.mktemp("film") / "shapes.mp4"
+    write_mp4(path, scene.render(np.arange(0, scene.duration_s, 1 / 12), (224, 224)), fps=12)
+    return ShapesFilm(path, scene)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import ShapesFilm
 
 from tarsier_tools import Answer, Choice, ScriptedBackend, VideoService, arguments, prompts
 
@@ -31,9 +32,12 @@ def schema() -> ModuleType:
 
 
 def test_every_example_in_the_page_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shapes_film: ShapesFilm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(VIDEO, tmp_path / "clip.mp4")
+    shutil.copy(shapes_film.path, tmp_path / "clip.mp4")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TARSIER_MAX_NEW_TOKENS", "4")
     assert len(EXAMPLES) > 10

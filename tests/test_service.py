@@ -7,10 +7,11 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from conftest import ShapesFilm
 
 from tarsier_tools import prompts
 from tarsier_tools.backends.scripted import ScriptedBackend
@@ -26,8 +27,19 @@ from tarsier_tools.errors import (
     VideoNotFound,
     VideoUnreadable,
 )
+from tarsier_tools.selfcheck.language import dense_caption
+from tarsier_tools.selfcheck.world import Scene
 from tarsier_tools.service import VideoService
-from tarsier_tools.types import Abilities, Completion, Request, ScoreRequest, Usage
+from tarsier_tools.types import (
+    Abilities,
+    Completion,
+    Progress,
+    Request,
+    SamplingMethod,
+    ScoreRequest,
+    Usage,
+    no_progress,
+)
 
 VIDEOS = Path(__file__).parent / "golden" / "videos"
 VIDEO = VIDEOS / "shapes_320x240_25fps.mp4"
@@ -297,6 +309,41 @@ class TestLocate:
     def test_an_empty_event_is_refused(self) -> None:
         with pytest.raises(UsageError, match="The event is empty"):
             VideoService(backend=scripted()).locate(VIDEO, "\n")
+
+
+class Oracle(ScriptedBackend):
+    """A model that always tells the truth about the film, in the frames that it is shown."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(abilities=CLEVER)
+        self.scene = scene
+
+    def generate(
+        self, requests: Sequence[Request], *, on_progress: Progress = no_progress
+    ) -> list[Completion]:
+        usage = Usage(prompt_tokens=1, vision_tokens=1, cached_tokens=0, completion_tokens=1)
+        texts = (dense_caption(self.scene.events, request.clip.times_s) for request in requests)
+        return [Completion(text, "stop", (), (), usage) for text in texts]
+
+
+class TestTheTruth:
+    @pytest.mark.parametrize(
+        ("frames", "sampling", "fps"), [(16, "uniform", None), (20, "time", None), (64, "fps", 4.0)]
+    )
+    def test_true_frames_become_true_times(
+        self, shapes_film: ShapesFilm, frames: int, sampling: SamplingMethod, fps: float | None
+    ) -> None:
+        with VideoService(backend=Oracle(shapes_film.scene)) as videos:
+            caption = videos.caption(
+                shapes_film.path, detail="events", frames=frames, sampling=sampling, fps=fps
+            )
+        gap = caption.coverage.largest_gap_s + 1 / 12
+        assert len(caption.events) == len(shapes_film.scene.events) == 3
+        assert gap < 0.7
+        for told, true in zip(caption.events, shapes_film.scene.events, strict=True):
+            assert true.start_s - 1 / 12 <= told.start_s <= true.start_s + gap
+            assert true.end_s - 1 / 12 <= told.end_s <= true.end_s + gap
+            assert true.shape in told.text
 
 
 class TestNothingIsAnsweredUnseen:
