@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +21,10 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from tarsier_tools import cli
-from tarsier_tools.cli.failures import survive_any_encoding
+from tarsier_tools.cli.failures import report, survive_any_encoding
 from tarsier_tools.cli.session import make_console
 from tarsier_tools.config import Settings
+from tarsier_tools.errors import TarsierError, UsageError
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck import language
 from tarsier_tools.selfcheck.world import Event, Scene, Truth, random_scene
@@ -58,18 +59,15 @@ class Step:
 
 @dataclass
 class LentService:
-    """One service for several commands, and what it answered last.
+    """One service for several commands, opened with the settings of the first and closed by none of them."""
 
-    Opened when a command first asks for it, with that command's settings; not closed by the command.
-    """
-
-    results: list[BaseModel] = field(default_factory=list)
+    open_service: Callable[[Settings], VideoService]
     _service: VideoService | None = None
 
     @contextmanager
     def lend(self, settings: Settings) -> Iterator[VideoService]:
         if self._service is None:
-            self._service = VideoService(settings)
+            self._service = self.open_service(settings)
         yield self._service
 
     def close(self) -> None:
@@ -85,34 +83,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     survive_any_encoding()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    return run(seed, options.out)
+    try:
+        return run(seed, options.out)
+    except TarsierError as error:
+        return report(error, as_json=False, debug=False)
 
 
-def run(seed: int, out: Path) -> int:
-    """Make the clip of this seed in ``out``, put every question, print the verdicts; the exit code."""
+def run(seed: int, out: Path, open_service: Callable[[Settings], VideoService] = VideoService) -> int:
+    """Make the clip of this seed in ``out``, put every question, print the verdicts; the exit code.
+
+    The same seed gives the same film and the same questions. Raises UsageError when ``out`` cannot be
+    written to, or when the environment holds a bad setting.
+    """
     began = time.perf_counter()
     console = make_console()
-    rng = np.random.default_rng(seed)
-    scene = clear_scene(rng)
     clip = out / "clip.mp4"
+    scene, plan = prepare(seed, clip, out / "frames")
     write_clip(scene, clip)
     console.print(Text(f"A fresh film of the shapes world (seed {seed}), {DURATION_S:.0f} s: {clip}", "bold"))
     for event in scene.events:
         console.print(f"  {event.start_s:4.1f} - {event.end_s:4.1f} s  {language.event_sentence(event.fact)}")
 
-    lent = LentService()
-    host = cli.Host(open_service=lent.lend, on_result=lent.results.append)
+    lent = LentService(open_service)
+    results: list[BaseModel] = []
+    host = cli.Host(open_service=lent.lend, on_result=results.append)
     verdicts: list[bool] = []
     try:
-        for step in steps(scene.truth(), rng, clip, out):
+        for step in plan:
             console.print()
             console.print(Text(step.title, "bold magenta"))
             console.print(Text(f"$ tarsier-tools {shlex.join(step.arguments)}", "bold"), soft_wrap=True)
-            lent.results.clear()
+            results.clear()
             code = cli.run(step.arguments, host)
             if code != 0:
                 return code
-            for expected, result in zip(step.expected, lent.results, strict=bool(step.expected)):
+            for expected, result in zip(step.expected, results, strict=bool(step.expected)):
                 verdicts.append(expected.agrees(result))
                 mark = ("right", "bold green") if verdicts[-1] else ("wrong", "bold red")
                 console.print(Text.assemble(mark, f"     the truth: {expected.truth}"), soft_wrap=True)
@@ -128,21 +133,30 @@ def run(seed: int, out: Path) -> int:
     return 0
 
 
-def clear_scene(rng: np.random.Generator) -> Scene:
-    """A film of two or three events, each well visible."""
-    return random_scene(rng, duration_s=DURATION_S, n_events=int(rng.integers(2, 4)), n_idle=1)
+def prepare(seed: int, clip: Path, pictures: Path) -> tuple[Scene, list[Step]]:
+    """The film of this seed, two or three events long, and what to ask once it lies at ``clip``."""
+    rng = np.random.default_rng(seed)
+    scene = random_scene(rng, duration_s=DURATION_S, n_events=int(rng.integers(2, 4)), n_idle=1)
+    return scene, steps(scene.truth(), rng, clip, pictures)
 
 
 def write_clip(scene: Scene, path: Path) -> None:
-    """Render the film as mp4; the folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Render the film as mp4; the folder is made if it is missing. Raises UsageError when it cannot be."""
     times_s = np.arange(round(scene.duration_s * FPS)) / FPS
-    write_mp4(path, scene.render(times_s, SIZE), fps=FPS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mp4(path, scene.render(times_s, SIZE), fps=FPS)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}.", hint="Give another folder with --out."
+        ) from error
 
 
-def steps(truth: Truth, rng: np.random.Generator, clip: Path, out: Path) -> list[Step]:
-    """The commands of the demo, about what this film shows."""
-    video, tiny = str(clip), ("--backend", "tiny")
+def steps(truth: Truth, rng: np.random.Generator, clip: Path, pictures: Path) -> list[Step]:
+    """The commands of the demo, about what this film shows. Raises UsageError for a bad environment."""
+    settings = Settings.load()
+    bundled_by_default = settings.backend == "auto" and settings.model is None
+    video, tiny = str(clip), () if bundled_by_default else ("--backend", "tiny")
     event = _any(rng, truth.events)
     absent = language.event_phrase(language.hard_negative(event.fact, truth, rng))
     questions = language.open_questions(truth, rng)
@@ -160,7 +174,7 @@ def steps(truth: Truth, rng: np.random.Generator, clip: Path, out: Path) -> list
         Step(
             "Two questions: the second does not pay for the video again",
             ("ask", video, *(question.text for question in opened), *tiny),
-            tuple(_answer(question.answer) for question in opened),
+            tuple(_answer(question.answer, f"{question.text} ") for question in opened),
         ),
         Step(
             "Yes or no, with its probability",
@@ -184,7 +198,7 @@ def steps(truth: Truth, rng: np.random.Generator, clip: Path, out: Path) -> list
         ),
         Step(
             "A contact sheet",
-            ("frames", video, "--count", "16", "--out", str(out / "frames"), "--sheet", "--overwrite"),
+            ("frames", video, "--count", "16", "--out", str(pictures), "--sheet", "--overwrite"),
         ),
     ]
 
@@ -195,8 +209,9 @@ def _caption(truth: Truth, tag: language.Language) -> Expected:
     return Expected(language.caption(facts, tag), lambda result: language.parse_caption(result.text) == facts)
 
 
-def _answer(text: str) -> Expected:
-    return Expected(text, lambda result: result.text == text)
+def _answer(text: str, before: str = "") -> Expected:
+    """An answer is right when it is the one that the world's language has for it, to the letter."""
+    return Expected(f"{before}{text}", lambda result: result.text == text)
 
 
 def _place(event: Event) -> Expected:
