@@ -120,10 +120,12 @@ class ChatForm:
 
     def suffix_ids(self, prompt: str, reply_prefix: str = "") -> list[int]:
         """The ids after the vision block, up to where the reply goes on."""
-        pieces = [*self.tail, reply_prefix]
-        if isinstance(self.tail[-1], str):  # one stretch of text is tokenised as one
-            pieces = [*self.tail[:-1], self.tail[-1] + reply_prefix]
-        return _encode(self.codec, pieces, prompt)
+        pieces = [p.replace(PROMPT_MARK, prompt) if isinstance(p, str) else p for p in self.tail]
+        if reply_prefix and isinstance(pieces[-1], str):
+            pieces[-1] += reply_prefix  # one stretch of text is tokenised as one
+        elif reply_prefix:
+            pieces.append(reply_prefix)
+        return _encode(self.codec, pieces)
 
 
 def read_chat_form(codec: TextCodec, folder: Path) -> ChatForm:
@@ -183,14 +185,14 @@ def _form(codec: TextCodec, rendered: str, source: Literal["template", "default"
             "The checkpoint's chat template does not put the prompt once after the video.",
             hint=_TEMPLATE_HINT,
         )
-    return ChatForm(codec, tuple(_encode(codec, head, "")), tuple(tail), source)
+    return ChatForm(codec, tuple(_encode(codec, head)), tuple(tail), source)
 
 
-def _encode(codec: TextCodec, pieces: Iterable[int | str], prompt: str) -> list[int]:
+def _encode(codec: TextCodec, pieces: Iterable[int | str]) -> list[int]:
     ids: list[int] = []
     for piece in pieces:
         if isinstance(piece, int):
             ids.append(piece)
         else:
-            ids.extend(codec.encode(piece.replace(PROMPT_MARK, prompt)))
+            ids.extend(codec.encode(piece))
     return ids
