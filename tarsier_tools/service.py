@@ -237,7 +237,9 @@ class VideoService:
         elif not read.spans and not abilities.frames:
             warnings.append("The model wrote no frame numbers; this checkpoint is not known to write them.")
         elif not read.spans and not doubted:
-            warnings.append("The model says that it happens, but wrote no frames that can be used.")
+            warnings.append(
+                f"The reply holds no frames that can be used, though yes has a probability of {shares[0]:.2f}."
+            )
         segments = () if doubted else tuple(segment(seen.decoded, span, text) for span in read.spans)
         return Localization(
             event=text,
