@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.backends.scripted import ScriptedBackend
-from tarsier_tools.cli import Host, app, run
+from tarsier_tools.cli import Host, app, render, run
 from tarsier_tools.cli.models import Models
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import (
@@ -109,6 +109,18 @@ class TestCaption:
     def test_a_long_reply_is_one_line_where_there_is_no_terminal(self) -> None:
         text = "A red circle moves left, then a star grows, " * 20
         assert cli("caption", VIDEO, backend=scripted(text)).stdout.splitlines()[0] == text.strip()
+
+    def test_on_a_terminal_details_are_broken_at_its_width_and_indented(self) -> None:
+        backend = scripted(
+            "A circle.", abilities=Abilities(note="It knows coloured shapes and nothing else.")
+        )
+        caption = VideoService(backend=backend).caption(VIDEO)
+        _, *details = render.caption(caption, render.Look(width=40, wrap=True))
+        lines = [line for detail in details for line in detail.plain.splitlines()]
+        assert len(lines) > len(details)
+        assert all(len(line) <= 40 for line in lines)
+        names = {line[:10].strip() for line in lines}
+        assert names == {"model", "seen", "time", "tokens", ""}
 
     def test_markup_and_terminal_sequences_of_the_model_are_neither_obeyed_nor_kept(self) -> None:
         reply = "[bold red]A[/] \x1b[31mred\x1b]0;owned\x07 :smile: \u202ecircle\x9b2J"

@@ -123,6 +123,6 @@ def test_the_timeline_is_labelled_and_shows_where_the_model_looked() -> None:
 @pytest.mark.parametrize("width", [1, 16, 17, 30, 41, 79])
 def test_a_narrow_timeline_keeps_its_ends_and_its_width(width: int) -> None:
     labels, drawn, _ = timeline(TimeRange(start_s=0, end_s=9), [], seen_s=(1,), width=width)
-    assert labels.startswith("0:00.0")
-    assert labels.endswith("0:09.0")
+    assert labels.startswith("0:00.00")
+    assert labels.endswith("0:09.00")
     assert len(drawn) == max(width, 16) >= len(labels)

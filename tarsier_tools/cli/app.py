@@ -11,7 +11,7 @@ from tarsier_tools import __version__
 from tarsier_tools.cli import options, render
 from tarsier_tools.cli.failures import CommandGroup
 from tarsier_tools.cli.models import render_models, survey
-from tarsier_tools.cli.session import Screen, Session, session
+from tarsier_tools.cli.session import Screen, session
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.types import Answer
@@ -56,11 +56,11 @@ def caption(
 ) -> None:
     """Describe a video, or a part of it."""
     with session(context, asking.settings(), as_json=output.as_json) as here:
-        here.say_which_model()
+        look = here.say_which_model()
         result = here.work(
             lambda progress: here.service.caption(video, detail=detail, on_progress=progress, **asking.call())
         )
-        here.show(result, render.caption(result, _look(here)))
+        here.show(result, render.caption(result, look))
 
 
 @app.command()
@@ -91,13 +91,13 @@ def ask(
                 )
             )
 
-        here.say_which_model()
+        look = here.say_which_model()
         if output.as_json and len(question) > 1:
             here.show(Answers(tuple(put(text) for text in question)), ())
             return
         for text in question:  # each answer is shown as soon as it is known
             answer = put(text)
-            here.show(answer, render.answer(answer, _look(here), show_question=len(question) > 1))
+            here.show(answer, render.answer(answer, look, show_question=len(question) > 1))
 
 
 @app.command()
@@ -111,11 +111,11 @@ def locate(
 ) -> None:
     """Find when something happens. Not finding it is an answer too: exit code 0, found is false."""
     with session(context, asking.settings(), as_json=output.as_json) as here:
-        here.say_which_model()
+        look = here.say_which_model()
         result = here.work(
             lambda progress: here.service.locate(video, event, on_progress=progress, **asking.call())
         )
-        here.show(result, render.localization(result, _look(here)))
+        here.show(result, render.localization(result, look))
 
 
 @app.command()
@@ -151,7 +151,7 @@ def frames(
                 on_progress=progress,
             )
         )
-        here.show(result, render.frame_set(result))
+        here.show(result, render.frame_set(result, here.look()))
 
 
 @app.command()
@@ -174,7 +174,3 @@ def models(
     """Show which models can be used here, what is missing, and which one would answer."""
     result = survey(Settings.load(backend=backend, model=model))
     Screen(context, as_json=output.as_json).show(result, render_models(result))
-
-
-def _look(here: Session) -> render.Look:
-    return render.Look(width=here.width, ascii_only=here.ascii_only, why=here.service.backend_choice[1])

@@ -5,7 +5,8 @@ Model-written text and file names pass through ``clean`` on their way; nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -35,11 +36,13 @@ class Look:
 
     Attributes:
         width: cells of a line.
+        wrap: break details to that width, the following lines indented; false where nobody reads columns.
         ascii_only: draw without box characters.
         why: why this backend answers; "" when that is not known.
     """
 
     width: int = 80
+    wrap: bool = False
     ascii_only: bool = False
     why: str = ""
 
@@ -93,11 +96,11 @@ def localization(result: Localization, look: Look) -> Iterator[Text]:
     yield Text(bar, style="green" if result.found else "dim", no_wrap=True)
     for line in marks:
         yield Text(line, style="dim", no_wrap=True)
-    yield _detail("boundary", f"known to {result.resolution_s:.2f} s; method {result.method}")
+    yield _detail("boundary", f"known to {result.resolution_s:.2f} s; method {result.method}", look)
     yield from _details(result, look)
 
 
-def frame_set(result: FrameSet) -> Iterator[Text]:
+def frame_set(result: FrameSet, look: Look) -> Iterator[Text]:
     """The pictures and when they are shown."""
     for frame in result.frames:
         yield Text.assemble(
@@ -107,7 +110,7 @@ def frame_set(result: FrameSet) -> Iterator[Text]:
         )
     if result.sheet:
         yield Text.assemble(("       sheet  ", "cyan"), clean_line(result.sheet))
-    yield from _coverage(result.coverage)
+    yield from _coverage(result.coverage, look)
 
 
 def video_info(result: VideoInfo) -> Iterator[Text]:
@@ -137,21 +140,22 @@ def _span(start_s: float, end_s: float) -> str:
 
 
 def _details(result: Caption | Answer | Localization, look: Look) -> Iterator[Text]:
-    yield from _model(result.model, look.why)
-    yield from _coverage(result.coverage)
-    yield from _cost(result.timings, result.usage)
-    yield from _warnings(result.warnings)
+    yield from _model(result.model, look)
+    yield from _coverage(result.coverage, look)
+    yield from _cost(result.timings, result.usage, look)
+    for warning in result.warnings:
+        yield _detail("warning", clean_line(warning), look, style="yellow")
 
 
-def _model(model: ModelUsed, why: str) -> Iterator[Text]:
+def _model(model: ModelUsed, look: Look) -> Iterator[Text]:
     where = ", ".join(part for part in (model.backend, model.device, model.dtype) if part)
-    reason = f"; {clean_line(why)}" if why else ""
-    yield _detail("model", f"{clean_line(model.name)} ({where}){reason}")
+    reason = f"; {clean_line(look.why)}" if look.why else ""
+    yield _detail("model", f"{clean_line(model.name)} ({where}){reason}", look)
     if model.note:
-        yield _detail("", clean_line(model.note))
+        yield _detail("", clean_line(model.note), look)
 
 
-def _coverage(coverage: Coverage) -> Iterator[Text]:
+def _coverage(coverage: Coverage, look: Look) -> Iterator[Text]:
     width, height = coverage.frame_size
     count = len(coverage.frame_indices)
     frames = f"{count} frame{'s' if count != 1 else ''} of {width}x{height}"
@@ -159,23 +163,31 @@ def _coverage(coverage: Coverage) -> Iterator[Text]:
     asked = _span(coverage.asked.start_s, coverage.asked.end_s)
     scope = f"{asked}, the whole video" if whole else f"{asked} of {format_time(coverage.video_duration_s)}"
     gap = f"largest gap {coverage.largest_gap_s:.2f} s"
-    yield _detail("seen", f"{frames} from {scope}; {gap}; {coverage.sampling} sampling, {coverage.decoder}")
+    yield _detail(
+        "seen", f"{frames} from {scope}; {gap}; {coverage.sampling} sampling, {coverage.decoder}", look
+    )
     for skipped in coverage.skipped:
-        yield _detail("skipped", clean_line(skipped))
+        yield _detail("skipped", clean_line(skipped), look)
 
 
-def _cost(timings: Timings, usage: Usage) -> Iterator[Text]:
+def _cost(timings: Timings, usage: Usage, look: Look) -> Iterator[Text]:
     clip = "clip from cache" if timings.clip_cached else "clip decoded"
     prefix = f"{usage.cached_tokens} from cache" if timings.prefix_cached else "none from cache"
     parts = f"video {timings.video_s:.2f} ({clip}), model {timings.model_s:.2f}"
-    yield _detail("time", f"{timings.total_s:.2f} s: {parts}")
-    yield _detail("tokens", f"{usage.prompt_tokens} in ({prefix}), {usage.completion_tokens} out")
+    yield _detail("time", f"{timings.total_s:.2f} s: {parts}", look)
+    yield _detail("tokens", f"{usage.prompt_tokens} in ({prefix}), {usage.completion_tokens} out", look)
 
 
-def _warnings(warnings: Sequence[str]) -> Iterator[Text]:
-    for warning in warnings:
-        yield Text.assemble((f"{'warning':<{_LABEL}}", "yellow"), (clean_line(warning), "yellow"))
-
-
-def _detail(name: str, value: str) -> Text:
-    return Text(f"{name:<{_LABEL}}{value}", style="dim")
+def _detail(name: str, value: str, look: Look, style: str = "dim") -> Text:
+    label = f"{name:<{_LABEL}}"
+    if not look.wrap:
+        return Text(label + value, style=style)
+    wrapped = textwrap.fill(
+        value,
+        max(look.width, 2 * _LABEL),
+        initial_indent=label,
+        subsequent_indent=" " * _LABEL,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return Text(wrapped, style=style)

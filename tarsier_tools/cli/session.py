@@ -19,6 +19,7 @@ from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from tarsier_tools.cli.failures import print_json
+from tarsier_tools.cli.render import Look
 from tarsier_tools.cli.text import clean_line
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import Cancelled
@@ -63,15 +64,14 @@ class Screen:
         self.as_json = as_json
         self._out = make_console()
 
-    @property
-    def width(self) -> int:
-        """Cells of a line on standard output."""
-        return self._out.width
-
-    @property
-    def ascii_only(self) -> bool:
-        """Standard output cannot take more than ASCII."""
-        return self._out.options.ascii_only
+    def look(self, why: str = "") -> Look:
+        """What standard output can show, for the renderers; ``why`` as there."""
+        return Look(
+            width=self._out.width,
+            wrap=self._out.is_terminal,
+            ascii_only=self._out.options.ascii_only,
+            why=why,
+        )
 
     def show(self, result: BaseModel, lines: Iterable[Text]) -> None:
         """Print a result: the JSON document when that was asked for, else the lines.
@@ -94,10 +94,11 @@ class Session(Screen):
         self.service = service
         self._err = make_console(stderr=True)
 
-    def say_which_model(self) -> None:
-        """One line on standard error: which backend answers, and why."""
+    def say_which_model(self) -> Look:
+        """One line on standard error: which backend answers, and why; the look of answers that repeat it."""
         backend, reason = self.service.backend_choice
         self._err.print(Text(f"backend: {backend} ({clean_line(reason)})", style="dim"), soft_wrap=True)
+        return self.look(reason)
 
     def work(self, call: Callable[[Progress], T]) -> T:
         """Run ``call`` with a progress callback that draws a bar and lets Ctrl-C stop the work.

@@ -66,11 +66,12 @@ def _last_cell(end_s: float, asked: TimeRange, cells: int) -> int:
 def _labels(asked: TimeRange, width: int) -> str:
     """Start and end, and times between where there is room for them."""
     line = [" "] * width
-    start, end = format_time(asked.start_s), format_time(asked.end_s)
+    digits = 1 if asked.duration_s >= 10 else 2
+    start, end = format_time(asked.start_s, digits), format_time(asked.end_s, digits)
     _write(line, 0, start)
     _write(line, max(width - len(end), 0), end)
     for quarter in (0.5, 0.25, 0.75):
-        label = format_time(asked.start_s + asked.duration_s * quarter)
+        label = format_time(asked.start_s + asked.duration_s * quarter, digits)
         at = round((width - 1) * quarter) - len(label) // 2
         room = line[max(at - 3, 0) : at + len(label) + 3]
         if all(character == " " for character in room):
