@@ -270,6 +270,12 @@ class TestLocate:
         (segment,) = found.segments
         assert segment.end_s > segment.start_s
 
+    def test_no_stretch_begins_before_the_range(self) -> None:
+        backend = scripted("<frame: 1-2>", scores=[YES])
+        found = VideoService(backend=backend).locate(VIDEO, "it", start_s=1.03, sampling="time")
+        assert found.coverage.frame_times_s[0] == pytest.approx(1.0)  # on the screen since before
+        assert found.segments[0].start_s == 1.03
+
     def test_what_the_model_doubts_is_not_found(self) -> None:
         backend = scripted("<frame: 3-5>", scores=[NO])
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves")
@@ -571,3 +577,12 @@ class TestIsolation:
         with pytest.raises(VideoUnreadable):
             isolated.caption(tmp_path / "bad.mp4")
         assert isolated.info(VIDEO).width == 320
+
+    def test_closing_the_service_ends_its_worker(self) -> None:
+        videos = VideoService(Settings(isolate=True), scripted())
+        videos.info(VIDEO)
+        worker = videos._decoding._worker
+        assert worker
+        videos.close()
+        with pytest.raises(UsageError, match="worker is closed"):
+            worker.call(len, "", timeout_s=1)

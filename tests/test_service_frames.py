@@ -12,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tarsier_tools import frames as frames_module
 from tarsier_tools.backends.scripted import ScriptedBackend
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import Cancelled, TarsierError, TimeRangeError, UsageError, VideoUnreadable
 from tarsier_tools.media.reader import open_video
+from tarsier_tools.media.sheet import contact_sheet
+from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.service import VideoService
 
 VIDEO = Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4"
@@ -56,6 +59,14 @@ def test_frames_are_the_ones_on_the_screen_at_the_times_and_are_named_by_them(
             assert np.abs(picture - true.image).mean() < 4
 
 
+def test_frames_of_the_same_millisecond_have_files_of_their_own(here: VideoService, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    write_mp4(tmp_path / "fast.mp4", pictures, fps=4000)
+    written = here.frames(tmp_path / "fast.mp4", tmp_path / "out", count=4)
+    assert len({frame.path for frame in written.frames}) == 4
+    assert all(Path(frame.path).exists() for frame in written.frames)
+
+
 def test_a_count_gives_the_frames_that_a_model_would_be_shown(here: VideoService, tmp_path: Path) -> None:
     backend = ScriptedBackend(["A circle."])
     shown = VideoService(backend=backend).caption(VIDEO, frames=5, start_s=1, end_s=3).coverage
@@ -78,6 +89,20 @@ def test_a_sheet_shows_all_frames(videos: VideoService, tmp_path: Path) -> None:
         assert sheet.format == "JPEG"
         assert sheet.width > 320
     assert len(list(tmp_path.glob("frame_*.jpg"))) == 4
+
+
+def test_a_sheet_of_large_frames_keeps_small_ones_in_memory(
+    here: VideoService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def record(shown: list[tuple[NDArray[np.uint8], float]]) -> Image.Image:
+        sizes.extend(image.shape for image, _ in shown)
+        return contact_sheet(shown)
+
+    monkeypatch.setattr(frames_module, "contact_sheet", record)
+    here.frames(VIDEO.with_name("hd_1280x720_30fps.mp4"), tmp_path, count=3, sheet=True)
+    assert sizes == [(360, 640, 3)] * 3
 
 
 def test_without_a_sheet_there_is_none(here: VideoService, tmp_path: Path) -> None:
@@ -162,16 +187,41 @@ def test_progress_is_told_of_and_can_stop_the_work(here: VideoService, tmp_path:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_part_of_a_video_is_left_out_and_told_of(here: VideoService, tmp_path: Path) -> None:
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """The film with a hole in its middle, which spoils what is decoded after it."""
     whole = VIDEO.read_bytes()
     start = whole.index(b"mdat") + 4
     middle = start + (len(whole) - start) // 2
     video = tmp_path / "damaged.mp4"
-    video.write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
-    written = here.frames(video, tmp_path / "out", count=20)
-    assert 0 < len(written.frames) < 20
-    assert written.coverage.skipped
-    assert len(list((tmp_path / "out").iterdir())) == len(written.frames)
+    video.write_bytes(whole[:middle] + bytes(6000) + whole[middle + 6000 :])
+    return video
+
+
+def test_damaged_frames_are_left_out_and_told_of(here: VideoService, damaged: Path, tmp_path: Path) -> None:
+    with open_video(damaged) as reader:
+        sound = [frame.index for frame in reader.read(range(75)) if not frame.damaged]
+    written = here.frames(damaged, tmp_path / "out", count=75)
+    assert 20 < len(sound) < 70
+    assert list(written.coverage.frame_indices) == sound
+    assert len(list((tmp_path / "out").iterdir())) == len(sound)
+    assert any("damaged" in sentence for sentence in written.coverage.skipped)
+
+
+def test_when_all_frames_wanted_are_damaged_nothing_is_written(
+    here: VideoService, damaged: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(VideoUnreadable, match="None of the 1 frames"):
+        here.frames(damaged, tmp_path / "out", times_s=[2.0], sheet=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_model_is_not_shown_damaged_frames(damaged: Path) -> None:
+    backend = ScriptedBackend(["A circle."])
+    caption = VideoService(backend=backend).caption(damaged)
+    assert len(backend.requests[0].clip) == len(caption.coverage.frame_indices) < 16
+    assert set(caption.coverage.skipped) <= set(caption.warnings)
+    assert any("damaged" in warning for warning in caption.warnings)
 
 
 def test_a_home_folder_is_understood(
