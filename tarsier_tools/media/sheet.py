@@ -60,9 +60,12 @@ def contact_sheet(
     Raises UsageError for no frames, or for columns or a width below 1.
     """
     if not frames:
-        raise UsageError("A contact sheet needs at least one frame.")
+        raise UsageError("A contact sheet needs at least one frame.", hint="Give some frames.")
     if width < 1 or (columns is not None and columns < 1):
-        raise UsageError(f"A contact sheet of {columns} columns and {width} pixels makes no sense.")
+        raise UsageError(
+            f"A contact sheet of {columns} columns and {width} pixels makes no sense.",
+            hint="Both are at least 1.",
+        )
     columns = min(columns or math.ceil(math.sqrt(len(frames))), len(frames))
     rows = math.ceil(len(frames) / columns)
     height, ratio_width, _ = frames[0][0].shape
