@@ -253,7 +253,7 @@ class Tarsier2Backend(Backend):
 
     def _completion(self, job: _Job, reply: Reply, cached: bool, prefill_s: float) -> Completion:
         return Completion(
-            text=self._codec.decode(reply.ids),
+            text=self._codec.decode(reply.ids[:-1] if reply.stopped else reply.ids),
             finish_reason="stop" if reply.stopped else "length",
             token_ids=tuple(reply.ids),
             logprobs=tuple(reply.logprobs),
