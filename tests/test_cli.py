@@ -476,6 +476,8 @@ def test_a_question_may_be_the_word_of_an_option() -> None:
     result = cli("ask", VIDEO, "--", "--json", backend=scripted("An option."))
     assert result.exit_code == 0
     assert result.stdout.startswith("An option.\n")
+    result = cli("ask", VIDEO, "--", "--json", backend=scripted(BackendRejected("Too long.")))
+    assert (result.stdout, result.exit_code) == ("", 4)
 
 
 class Interrupted(ScriptedBackend):
