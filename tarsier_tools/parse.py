@@ -73,7 +73,9 @@ def frame_events(text: str, n_frames: int) -> Events:
     words and tags that :func:`frame_spans` would not take become problems; a line said twice counts once.
     """
     if not _TAG.search(text):
-        return Events((), ("The reply gives no frames, so nothing in it has a time.",) if text.strip() else ())
+        return Events(
+            (), ("The reply gives no frames, so nothing in it has a time.",) if text.strip() else ()
+        )
     problems: list[str] = []
     events: dict[Event, None] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):

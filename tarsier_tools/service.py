@@ -238,7 +238,7 @@ class VideoService:
             warnings.append("The model wrote no frame numbers; this checkpoint is not known to write them.")
         elif not read.spans and not doubted:
             warnings.append(
-                f"The reply holds no frames that can be used, though yes has a probability of {shares[0]:.2f}."
+                f"No frames in the reply can be used, though yes has a probability of {shares[0]:.2f}."
             )
         segments = () if doubted else tuple(segment(seen.decoded, span, text) for span in read.spans)
         return Localization(
