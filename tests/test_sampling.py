@@ -77,6 +77,8 @@ def test_frames_that_time_sampling_has_left_over_split_the_widest_gaps():
     assert time_indices(timeline, 0, 101, 3) == (0, 4, 5)
     assert time_indices(timeline, 0, 101, 4) == (0, 2, 4, 5)
     assert time_indices(timeline, 0, 101, 5) == (0, 1, 2, 4, 5)
+    timeline = np.array([*range(9), 100.0])
+    assert time_indices(timeline, 0, 101, 5) == (0, 2, 4, 8, 9)
 
 
 def test_frames_that_share_a_time_are_taken_once_each():

@@ -90,6 +90,21 @@ def test_the_installed_module_is_used_where_no_program_is_on_the_path(settings, 
     assert resolve(PAGE, settings).path.read_bytes() == VIDEO[:256]
 
 
+@pytest.fixture
+def typed_ahead():
+    """Something on the standard input of this process, for whoever inherits it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"typed ahead")
+    os.close(writing)
+    saved = os.dup(0)
+    os.dup2(reading, 0)
+    yield
+    os.dup2(saved, 0)
+    os.close(saved)
+    os.close(reading)
+
+
+@pytest.mark.usefixtures("typed_ahead")
 def test_yt_dlp_is_called_with_a_list_of_safe_arguments(settings, stand_in):
     noted = stand_in(WRITES)
     found = resolve(PAGE, settings)
