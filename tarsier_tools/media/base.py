@@ -98,6 +98,14 @@ class Limits:
             )
 
 
+def too_slow(source: str, limit_s: float) -> VideoTooLarge:
+    """The error for a time limit that was met."""
+    return VideoTooLarge(
+        f"Reading {source} takes longer than the limit of {limit_s:g} s.",
+        hint="Raise decode_timeout_s (TARSIER_DECODE_TIMEOUT_S), or ask for a shorter range.",
+    )
+
+
 class Deadline:
     """A limit on seconds of work, checked between steps.
 
@@ -114,10 +122,7 @@ class Deadline:
     def check(self) -> None:
         """Raise VideoTooLarge when the time is up."""
         if time.monotonic() > self._end:
-            raise VideoTooLarge(
-                f"Reading {self._source} takes longer than the limit of {self._limit_s:g} s.",
-                hint="Raise decode_timeout_s (TARSIER_DECODE_TIMEOUT_S), or ask for a shorter range.",
-            )
+            raise too_slow(self._source, self._limit_s)
 
     @contextmanager
     def paused(self) -> Generator[None]:

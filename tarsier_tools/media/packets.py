@@ -6,6 +6,7 @@ place in the order of presentation.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -46,8 +47,8 @@ class PacketList:
 
         Args:
             second: ticks in one second.
-            in_order: the times do not say in which order frames are shown (AVI with B-frames): they are the
-                times of the shown frames, in ascending order, and only counting tells which is which.
+            in_order: the times are those of the shown frames, in ascending order, and do not say which
+                packet is shown when; only counting the decoded pictures does.
         """
         times = self._times(second)
         if in_order:
@@ -66,19 +67,27 @@ class PacketList:
     def _times(self, second: int) -> list[int]:
         """Presentation times without gaps in knowledge, and without the jumps back of joined streams."""
         times: list[int] = []
-        shift = end = 0
+        untimed = 0  # packets before the first that has a time
+        shift = end = gap = 0
         before: int | None = None  # dts of the packet before, as the file has it
         for pts, dts, duration in zip(self.pts, self.dts, self.duration, strict=True):
             if dts is not None:
                 if before is not None and dts < before - second:
                     # The clock starts again, as where recordings were joined: go on where the last one ended.
-                    shift = end - (dts if pts is None else min(pts, dts))
+                    shift = end - (dts if pts is None else pts)
+                elif before is not None and dts > before:
+                    gap = dts - before
                 before = dts
+            gap = duration or gap
             raw = pts if pts is not None else dts
+            if raw is None and not times:
+                untimed += 1
+                continue
             time = end if raw is None else raw + shift
-            end = max(end, time + duration) if times else time + duration
+            end = max(end, time + gap) if times else time + gap
             times.append(time)
-        return times
+        first = min(times, default=0)
+        return [first - (untimed - place) * max(gap, 1) for place in range(untimed)] + times
 
 
 @dataclass(slots=True)
@@ -159,9 +168,16 @@ class PacketTable:
         """Whether some frame comes after a key packet in the file and is shown before it."""
         return any(
             self.time[packet] < self.time[key]
-            for key, end in zip(self.keys, [*self.keys[1:], len(self)], strict=True)
+            for key, end in itertools.pairwise([*self.keys, len(self)])
             for packet in range(key + 1, min(key + 1 + MOST_REORDERED, end))
         )
+
+    def leads(self, key: int, first: int, last: int) -> bool:
+        """Whether one of the packets from first to last is shown before the key packet.
+
+        At the start of a recording such pictures may refer to what was not recorded; no other one needs them.
+        """
+        return any(self.time[packet] < self.time[key] for packet in range(first, min(last + 1, len(self))))
 
     def next_key_time(self, packet: int) -> int | None:
         """The time of the first key packet after this one; None when there is none."""

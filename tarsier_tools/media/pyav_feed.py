@@ -7,11 +7,13 @@ packet it came from, whatever the file's own times are.
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 
 from tarsier_tools.media.base import Deadline, Limits
 from tarsier_tools.media.packets import PacketTable, Run
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    _Outcome = tuple[VideoFrame | None, int | None]
+    _Outcome = tuple[VideoFrame | None, int]
 
 _SKIPS_UNREFERENCED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
 """Codecs whose decoder leaves out unreferenced pictures packet by packet; others ignore it or keep to it."""
@@ -34,6 +36,23 @@ _WORTH_SEEKING = 100
 """Packets; a shorter gap is read past, which costs no more than a seek."""
 
 
+class _Damage:
+    """Which packets an error may have spoilt: those from it to the next key packet."""
+
+    def __init__(self, table: PacketTable) -> None:
+        self._table = table
+        self._ranges: list[tuple[int, int | None]] = []  # first packet, time at which it is over
+
+    def add(self, packet: int) -> None:
+        over = self._table.next_key_time(packet)
+        if not self._ranges or self._ranges[-1][1] != over:
+            self._ranges.append((packet, over))
+
+    def covers(self, packet: int) -> bool:
+        time = self._table.time[packet]
+        return any(packet >= first and (over is None or time < over) for first, over in self._ranges)
+
+
 class Feed:
     """Reads and decodes one file; close it.
 
@@ -42,16 +61,19 @@ class Feed:
         source: what the user typed.
         limits: what the file may cost.
         table: the track's packets, as a scan of the same file found them.
+        strict: report every error in the data. Otherwise the decoder paints over the smaller ones and says
+            nothing; that is for files whose maker was careless but whose pictures are whole.
 
     Attributes:
         errors: packets of the current run that were refused by the decoder or known to be cut.
     """
 
-    def __init__(self, path: Path, source: str, limits: Limits, table: PacketTable) -> None:
+    def __init__(self, path: Path, source: str, limits: Limits, table: PacketTable, *, strict: bool) -> None:
         self._path = path
         self._source = source
         self._limits = limits
         self._table = table
+        self._strict = strict
         self._landings = {
             (table.raw_pts[number], table.position[number]): number
             for number in table.keys
@@ -73,6 +95,8 @@ class Feed:
         )
         self._context = self._stream.codec_context
         self._context.thread_type = "AUTO"
+        if self._strict:
+            self._context.options |= {"err_detect": "explode"}
         self._context.open()  # before anything is skipped: some decoders keep what they are opened with
         self._skips = self._context.codec.canonical_name in _SKIPS_UNREFERENCED and not self._table.in_order
         self._packets = self._container.demux(self._stream)
@@ -87,26 +111,36 @@ class Feed:
         """
         table = self._table
         self.errors = 0
-        damaged_before: int | None = None  # time up to which pictures are damaged
+        damage = _Damage(table)
+        # A picture is held until those it may refer to have come out too, as these may prove to be damaged.
+        held: deque[tuple[int, int, VideoFrame]] = deque()
+        settled = list(itertools.accumulate(table.time[run.start : run.end + 1], max))
         counted = -1
         for picture, failed in self._decoded(run, deadline):
-            if failed is not None:
+            if picture is None:
                 self.errors += 1
-                damaged_before = table.next_key_time(failed)
+                if table.in_order:
+                    break  # what comes now cannot be numbered
+                if not table.leads(run.start, failed, failed + self._context.thread_count):
+                    damage.add(failed)
                 continue
-            assert picture is not None
             packet = picture.pts
-            if packet is None or not 0 <= packet < len(table):
+            if packet is None or not run.start <= packet <= run.end:
                 continue
+            if picture.is_corrupt:
+                damage.add(packet)
             counted += 1
             index = counted if table.in_order else int(table.frame_of[packet])
-            if index < 0:
-                continue
-            hurt = self.errors > 0 and (damaged_before is None or table.time[packet] < damaged_before)
-            yield index, picture, hurt or picture.is_corrupt
+            if index >= 0:
+                held.append((packet, index, picture))
+            while held and settled[held[0][0] - run.start] <= table.time[packet]:
+                packet_held, index, picture = held.popleft()
+                yield index, picture, damage.covers(packet_held)
+        for packet_held, index, picture in held:
+            yield index, picture, damage.covers(packet_held)
 
     def _decoded(self, run: Run, deadline: Deadline) -> Iterator[_Outcome]:
-        """(picture, None) for each picture, (None, number of the packet) for each packet that fails."""
+        """(picture, 0) for each picture, (None, packet) where something failed at that packet or after it."""
         table = self._table
         targets = {int(table.packet_of[frame]) for frame in run.frames}
         self._go_to(run.start)
@@ -127,16 +161,15 @@ class Feed:
             yield from self._decode(packet, number)
         yield from self._decode(None, number)
 
-    def _decode(
-        self, packet: Packet[VideoStream] | None, number: int
-    ) -> Iterator[tuple[VideoFrame | None, int | None]]:
+    def _decode(self, packet: Packet[VideoStream] | None, number: int) -> Iterator[_Outcome]:
         try:
             for picture in self._context.decode(packet):
-                yield picture, None
-        except MemoryError:
+                yield picture, 0
+        except (MemoryError, ExitError):
             raise
         except FFmpegError:
-            yield None, number
+            # With several threads the error is that of a packet given to another one a moment before.
+            yield None, max(0, number - self._context.thread_count)
 
     def _go_to(self, number: int) -> None:
         """Make the packet of this number the next one."""
@@ -152,7 +185,7 @@ class Feed:
         """Go to the packet or before it: by the demuxer's index if that keeps its word, else to the start."""
         pts = self._table.raw_pts[number]
         if pts is not None:
-            with contextlib.suppress(FFmpegError):
+            with contextlib.suppress(FFmpegError):  # an index that leads nowhere
                 self._container.seek(pts, stream=self._stream, backward=True)
                 self._packets = self._container.demux(self._stream)
                 self._held = self._pull()
@@ -173,7 +206,7 @@ class Feed:
     def _pull(self) -> Packet[VideoStream] | None:
         try:
             return next((packet for packet in self._packets if packet.size), None)
-        except MemoryError:
+        except (MemoryError, ExitError):
             raise
         except FFmpegError:
             return None

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
-from tarsier_tools.media.base import Deadline, Limits
+from tarsier_tools.media.base import Deadline, Limits, too_slow
 from tarsier_tools.media.packets import PacketList, PacketTable
 from tarsier_tools.types import TrackInfo, VideoInfo
 
@@ -35,11 +35,12 @@ DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,o
 _VP8_SHOWN = 0x10
 """Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
 
-_CODECS_REORDERED_IN_AVI = ("h264", "hevc", "mpeg4", "vc1", "wmv3", "msmpeg4v3")
+_REORDERING = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "vc1", "wmv3")
+"""Codecs that may show pictures in another order than they are stored in."""
 
 
 @contextlib.contextmanager
-def mapped_errors(source: str) -> Generator[None]:
+def mapped_errors(source: str, limits: Limits) -> Generator[None]:
     """Turn what FFmpeg raises into our errors."""
     try:
         yield
@@ -47,6 +48,8 @@ def mapped_errors(source: str) -> Generator[None]:
         raise VideoTooLarge(
             f"Reading {source} takes more memory than there is.", hint="Scale the video down or cut it."
         ) from None
+    except ExitError:  # FFmpeg was reading for longer than it was given
+        raise too_slow(source, limits.timeout_s) from None
     except (FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoUnreadable(
@@ -61,7 +64,7 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
 
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
-    with mapped_errors(source):
+    with mapped_errors(source, limits):
         container = av.open(
             str(path.absolute()),
             container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
@@ -142,10 +145,12 @@ def scan(container: InputContainer, stream: VideoStream, source: str, deadline: 
                 _append(packets, packet, codec)
                 if len(packets) % 256 == 0:
                     deadline.check()
+    except (ExitError, MemoryError):
+        raise
     except FFmpegError as error:
         cut_short = error.strerror or str(error)
     tick = stream.time_base or Fraction(1, 90_000)
-    declared = stream.frames
+    declared = stream.frames if container.format.name.startswith("mov") else 0  # elsewhere a guess
     if not cut_short and declared > len(packets):
         cut_short = f"{len(packets)} of {declared} declared frames are there"
     if not any(packets.shown):
@@ -153,8 +158,8 @@ def scan(container: InputContainer, stream: VideoStream, source: str, deadline: 
             f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
             hint="The file is cut short or damaged; make or copy it again.",
         )
-    reordered = "avi" in container.format.name and codec in _CODECS_REORDERED_IN_AVI
-    table = packets.table(second=max(1, round(1 / tick)), in_order=reordered and _ascending(packets))
+    in_order = _only_counting_tells(packets, codec, container.format.name)
+    table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
     return Track(table, tick, cut_short, container.duration is not None)
 
 
@@ -170,10 +175,16 @@ def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> Non
     packets.position.append(-1 if packet.pos is None else packet.pos)
 
 
-def _ascending(packets: PacketList) -> bool:
-    """Whether the times follow the order of the file, so that they say nothing of any reordering."""
+def _only_counting_tells(packets: PacketList, codec: str, container: str) -> bool:
+    """Whether the times do not tell which packet is shown when.
+
+    Matroska drops times before 0, and AVI has none: its frames are numbered in the order of the file.
+    """
+    if None in packets.pts:
+        return True
     times = [pts for pts in packets.pts if pts is not None]
-    return all(earlier < later for earlier, later in itertools.pairwise(times))
+    ascending = all(earlier < later for earlier, later in itertools.pairwise(times))
+    return container == "avi" and codec in _REORDERING and ascending
 
 
 def describe(container: InputContainer, stream: VideoStream, track: Track, source: str) -> VideoInfo:

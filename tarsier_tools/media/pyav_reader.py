@@ -46,26 +46,32 @@ class PyAVReader(VideoReader):
         self._path = path
         self._source = source
         self._lead = 0  # key packets to start earlier than should be needed
+        self._strict = True  # see Feed
         deadline = Deadline(limits.timeout_s, source)
-        with mapped_errors(source), opened(path, source, limits) as (container, stream):
+        with mapped_errors(source, limits), opened(path, source, limits) as (container, stream):
             self.track = scan(container, stream, source, deadline)
             self.timeline = self.track.timeline()
             info = describe(container, stream, self.track, source)
         if self.track.cut_short:
             self._note(f"The file is cut short: {self.track.cut_short}.")
-        picture = self._any_picture(deadline)
+        picture = self._any_picture(info.codec, deadline)
         turns = _quarter_turns(picture)
         width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
         self.info = info.model_copy(update={"width": width, "height": height, "rotation": turns * 90})
 
-    def _any_picture(self, deadline: Deadline) -> VideoFrame:
+    def _any_picture(self, codec: str, deadline: Deadline) -> VideoFrame:
         """A picture, the first one if possible: only a decoded one tells how it is to be turned."""
         table = self.track.table
         tries = dict.fromkeys(table.frame_count * place // _FIRST_TRIES for place in range(_FIRST_TRIES))
-        with self._feed() as feed:
-            for frame in tries:
-                for _, picture, _ in feed.pictures(next(table.plan([frame])), deadline):
-                    return picture
+        # A start at an open group counts as an error with H.264, as it has no way to say that it is one.
+        open_groups = codec == "h264" and table.has_open_groups()
+        for self._strict in (False,) if open_groups else (True, False):
+            with self._feed() as feed:
+                for frame in tries:
+                    for _, picture, _ in feed.pictures(next(table.plan([frame])), deadline):
+                        return picture
+                    if self._strict:
+                        break  # if the first picture is refused, it may be for a fault that they all have
         raise VideoUnreadable(
             f"Not one picture of {self._source} can be decoded.",
             hint="The file is damaged; make or copy it again.",
@@ -73,8 +79,8 @@ class PyAVReader(VideoReader):
 
     @contextlib.contextmanager
     def _feed(self) -> Generator[Feed]:
-        with mapped_errors(self._source):
-            feed = Feed(self._path, self._source, self._limits, self.track.table)
+        with mapped_errors(self._source, self._limits):
+            feed = Feed(self._path, self._source, self._limits, self.track.table, strict=self._strict)
             with contextlib.closing(feed):
                 yield feed
 

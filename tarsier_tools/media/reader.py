@@ -6,6 +6,7 @@ What a file is, is decided by its first bytes, never by its name.
 from __future__ import annotations
 
 import stat
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,11 +22,11 @@ Decoder = Literal["pyav", "decord"]
 _DEFAULT_LIMITS = Limits()
 
 _NOT_VIDEOS: tuple[tuple[bytes, str], ...] = (
-    (b"#EXTM3U", "a playlist; playlists are never followed"),
-    (b"ffconcat", "a playlist; playlists are never followed"),
-    (b"[playlist]", "a playlist; playlists are never followed"),
+    (b"#EXTM3U", "a playlist (playlists are never followed)"),
+    (b"ffconcat", "a playlist (playlists are never followed)"),
+    (b"[playlist]", "a playlist (playlists are never followed)"),
     (b"<?xml", "an XML text (a manifest, an SVG picture or a web page)"),
-    (b"<MPD", "a manifest; manifests are never followed"),
+    (b"<MPD", "a manifest (manifests are never followed)"),
     (b"<svg", "an SVG picture"),
     (b"<!DOCTYPE", "a web page"),
     (b"<!doctype", "a web page"),
@@ -82,7 +83,7 @@ def open_video(
 
     if is_image(head):
         return ImageReader(path, source=source, size_bytes=status.st_size, limits=limits)
-    _refuse_other_kinds(head, source)
+    _check_head(head, source, limits)
     if decoder == "decord":
         from tarsier_tools.media.decord_reader import DecordReader
 
@@ -92,12 +93,15 @@ def open_video(
     return PyAVReader(path, source=source, limits=limits)
 
 
-def _refuse_other_kinds(head: bytes, source: str) -> None:
+def _check_head(head: bytes, source: str, limits: Limits) -> None:
     """A clear word on files that are often given by mistake; the decoder would only say 'invalid data'."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     kind = next((kind for magic, kind in _NOT_VIDEOS if text.startswith(magic)), None)
     if kind is None and head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         kind = "an audio file"
+    if head.startswith(b"GIF8"):
+        width, height = struct.unpack_from("<HH", head, 6)
+        limits.check_frame(width, height, source)
     if kind is not None:
         raise VideoUnreadable(f"{source} is {kind}, not a video.", hint=f"Read are {_CONTAINERS_READ}.")
 

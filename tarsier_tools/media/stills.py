@@ -215,7 +215,8 @@ def _opened(path: Path, source: str, limits: Limits) -> Generator[Image.Image]:
             limits.check_frame(*image.size, source)
             yield image
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise VideoTooLarge(f"{source} is too large to open: {error}.", hint="Scale it down.") from None
+        reason = str(error).rstrip(".") or "no memory"
+        raise VideoTooLarge(f"{source} is too large to open: {reason}.", hint="Scale it down.") from None
     except _PILLOW_ERRORS as error:
         raise VideoUnreadable(
             f"{source} cannot be read as an image: {error}.",
