@@ -119,6 +119,12 @@ def test_a_sheet_without_room_or_frames_is_refused(bad):
         contact_sheet([])
 
 
+@pytest.mark.parametrize("shape", [{"columns": 400}, {"columns": 1}, {"columns": 20, "width": 100}])
+def test_frames_that_do_not_fit_on_a_sheet_are_refused(shape):
+    with pytest.raises(UsageError, match="do not fit"):
+        contact_sheet(frames(400, width=4, height=4), **shape)
+
+
 def test_a_sheet_is_written_as_a_jpeg_and_a_bad_folder_is_named(tmp_path):
     sheet = contact_sheet(frames(3))
     save_jpeg(sheet, tmp_path / "sheet.jpg")

@@ -57,7 +57,7 @@ def contact_sheet(
         columns: frames in a row; by default about as many as there are rows.
         width: of the sheet in pixels, at most; it is made narrower so that neither side is above 2000.
 
-    Raises UsageError for no frames, or for columns or a width below 1.
+    Raises UsageError for no frames, for columns or a width below 1, and for frames that do not fit.
     """
     if not frames:
         raise UsageError("A contact sheet needs at least one frame.", hint="Give some frames.")
@@ -75,6 +75,11 @@ def contact_sheet(
     cell_width = min(cell_width, (MAX_SIDE - _GAP * (rows + 1)) / rows / aspect)
     cell = (max(1, int(cell_width)), max(1, int(cell_width * aspect)))
     size = (columns * (cell[0] + _GAP) + _GAP, rows * (cell[1] + _GAP) + _GAP)
+    if size[0] > room or size[1] > MAX_SIDE:
+        raise UsageError(
+            f"{columns} x {rows} frames do not fit on a sheet of {room} x {MAX_SIDE} pixels.",
+            hint="Take fewer frames, or another number of columns.",
+        )
     sheet = Image.new("RGB", size, _BACKGROUND)
     for position, (image, time_s) in enumerate(frames):
         picture = _fit(Image.fromarray(image), cell)
