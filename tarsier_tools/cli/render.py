@@ -144,6 +144,8 @@ def _details(result: Caption | Answer | Localization, look: Look) -> Iterator[Te
     yield from _coverage(result.coverage, look)
     yield from _cost(result.timings, result.usage, look)
     for warning in result.warnings:
+        if warning in result.coverage.skipped:  # shown with what was seen
+            continue
         yield _detail("warning", clean_line(warning), look, style="yellow")
 
 
