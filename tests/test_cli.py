@@ -78,14 +78,14 @@ class TestCaption:
         assert first == "A red circle moves left."
         assert [line.split()[0] for line in details] == ["model", "seen", "time", "tokens"]
         assert "scripted" in details[0]
+        assert "given by the caller" in details[0]
+        assert "16 frames of " in details[1]
+        assert "the whole video" in details[1]
 
     def test_what_was_left_out_is_said_once(self) -> None:
         result = cli("caption", VIDEO, "--end", "99", backend=scripted("A red circle moves left."))
         assert result.stdout.count("was cut at") == 1
         assert "skipped" in result.stdout
-        assert "given by the caller" in details[0]
-        assert "16 frames of " in details[1]
-        assert "the whole video" in details[1]
 
     def test_the_backend_and_the_reason_go_to_standard_error(self) -> None:
         result = cli("caption", VIDEO, backend=scripted("A circle."))
