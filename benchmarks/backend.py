@@ -1,6 +1,7 @@
 """Speed and memory of the local backend on a random checkpoint in which the video dominates.
 
     python benchmarks/backend.py [--write]     about 300 million parameters, 16 frames of 720p
+                                               (half an hour on two idle cores, a minute on a GPU)
     python benchmarks/backend.py --small       a smoke run in seconds; its numbers mean nothing
 
 Measured side by side in one run, in turns, medians: the second question about a clip against the first, eight
@@ -217,7 +218,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the section into benchmarks/RESULTS.md")
     options = parser.parse_args()
     frames, new_tokens = (4, 4) if options.small else (16, 32)
-    large, middle = ((168, 112), (84, 84)) if options.small else ((1280, 720), (320, 240))
+    large, middle = ((168, 112), (84, 84)) if options.small else ((1280, 720), (168, 168))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parameters = build_checkpoint(folder, small=options.small)
