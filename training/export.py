@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
-
 from model import PATCH, Size, Tarsier
+from safetensors.torch import save_file
 from tokenizer import SPECIALS, build, save, write_json
+from torch import Tensor
 
 ASSETS = Path(__file__).resolve().parents[1] / "tarsier_tools" / "assets" / "tarsier2-tiny"
 MIN_PIXELS, MAX_PIXELS = 3136, 9800
@@ -143,7 +142,7 @@ def export(state: dict[str, Tensor], size: Size, folder: Path = ASSETS) -> None:
         folder / "tarsier.json",
         {
             "name": "tarsier2-tiny",
-            "description": "A demonstration model: it understands coloured shapes on plain grounds and nothing else.",
+            "description": "Understands coloured shapes that move, change and vanish, and nothing else.",
             "abilities": {
                 "languages": ["en", "zh-Hans", "zh-Hant"],
                 "yes_no": True,

@@ -17,7 +17,7 @@ from tarsier_tools import prompts
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.world import random_scene
 
-SPECIALS = (
+SPECIALS = (  # noqa: SIM905
     "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
     "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
 ).split()
@@ -29,12 +29,12 @@ _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
-_CHINESE = (  # words inside unbroken runs of characters; longest match wins
-    "请 請 详细 詳細 描述 这段 這段 视频 影片 中的 每个 每個 事件 并 並 给出 給出 对应 對應 的 帧 影格 发生 發生 在 哪些 "
-    "中 是否 了 回答 是 或 否 什么 什麼 颜色 顏色 图形 圖形 东西 東西 哪个 哪個 首先 最后 最後 几个 幾個 有 吗 嗎 做了 "
-    "保持 不动 不動 也 没有 沒有 然后 然後 这张 這張 图片 圖片 零个 零個 一个 一個 两个 兩個 三个 三個 "
-    "红色 紅色 绿色 綠色 蓝色 藍色 黄色 黃色 白色 圆形 圓形 方形 三角形 星形 向左 向右 向上 向下 移动 移動 变大 變大 变小 變小 "
-    "出现 出現 消失"
+_CHINESE = (  # noqa: SIM905  (words inside unbroken runs of characters; longest match wins)
+    "请 請 详细 詳細 描述 这段 這段 视频 影片 中的 每个 每個 事件 并 並 给出 給出 对应 對應 的 帧 影格 "
+    "发生 發生 在 哪些 中 是否 了 回答 是 或 否 什么 什麼 颜色 顏色 图形 圖形 东西 東西 哪个 哪個 首先 "
+    "最后 最後 几个 幾個 有 吗 嗎 做了 保持 不动 不動 也 没有 沒有 然后 然後 这张 這張 图片 圖片 零个 "
+    "零個 一个 一個 两个 兩個 三个 三個 红色 紅色 绿色 綠色 蓝色 藍色 黄色 黃色 白色 圆形 圓形 方形 "
+    "三角形 星形 向左 向右 向上 向下 移动 移動 变大 變大 变小 變小 出现 出現 消失"
 ).split()
 
 

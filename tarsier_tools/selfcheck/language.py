@@ -251,7 +251,7 @@ def open_questions(truth: Truth, rng: np.random.Generator, language: Language = 
 
 
 def yes_no_questions(truth: Truth, rng: np.random.Generator, language: Language = "en") -> list[Question]:
-    """Questions that are answered by yes or no, about equally often, hard to tell apart by the words alone."""
+    """Questions answered by yes or no, about equally often, hard to tell apart by the words alone."""
     words, ask = _WORDS[language], _Asker(rng, language, "yes_no")
     facts, objects = [event.fact for event in truth.events], truth.objects
     reply = {True: words.yes, False: words.no}
@@ -431,6 +431,25 @@ _COLOR_OF: dict[str, Color] = {word: COLORS[place] for word, place in _table("co
 _SHAPE_OF: dict[str, Shape] = {word: SHAPES[place] for word, place in _table("shapes").items()}
 _ACTION_OF: dict[str, Action] = {word: ACTIONS[place] for word, place in _table("actions").items()}
 _EVENT = re.compile(
-    rf"{_any_of([*_COLOR_OF], 'color')}\s*{_any_of([*_SHAPE_OF], 'shape')}\s*{_any_of([*_ACTION_OF], 'action')}",
+    rf"{_any_of([*_COLOR_OF], 'color')}\s*{_any_of([*_SHAPE_OF], 'shape')}\s*"
+    rf"{_any_of([*_ACTION_OF], 'action')}",
     re.IGNORECASE,
 )
+_MENTION = re.compile(
+    "|".join(
+        re.escape(word) if not word.isascii() else rf"\b{word}\b"
+        for word in sorted({*_COLOR_OF, *_SHAPE_OF, *_ACTION_OF, *_table("acts")}, key=len, reverse=True)
+    ),
+    re.IGNORECASE,
+)
+_ATTRIBUTE_OF: dict[str, Color | Shape | Action] = {
+    **_COLOR_OF,
+    **_SHAPE_OF,
+    **{word: ACTIONS[place] for word, place in _table("acts").items()},
+    **_ACTION_OF,
+}
+
+
+def mentions(text: str) -> list[tuple[Color | Shape | Action, int]]:
+    """The attributes that a text names, in order, each with the place of the character after its word."""
+    return [(_ATTRIBUTE_OF[match[0].lower()], match.end()) for match in _MENTION.finditer(text)]

@@ -8,6 +8,7 @@ points down. Needs numpy only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -44,6 +45,7 @@ _STEP: dict[Action, tuple[int, int]] = {
     "move_down": (0, 1),
 }
 _AGAIN = (0.19, 0.19, 0.19, 0.19, 0.07, 0.07, 0.05, 0.05)  # chances of each action for one who acted before
+_PROGRESS = np.linspace(0, 1, 6)[:, None]  # where a path is checked for collisions
 _REACH = 1.2  # no shape reaches further from its centre than this times its radius
 _CLEARANCE = 0.02  # least distance between two shapes, and to the border
 _RADII = ((0.1, 0.12), (0.105, 0.175), (0.165, MAX_RADIUS))  # of the growing, of others, of the shrinking
@@ -183,7 +185,9 @@ class Scene:
                     rows, columns, mask = _mask(actor.shape, (x, y, radius), scale, stretch, (width, height))
                     cached = masks[index] = ((x, y, radius), rows, columns, mask)
                 patch = canvas[cached[1], cached[2]]
-                patch += (cached[3] * np.float32(alpha))[..., None] * (np.float32(actor.rgb) - patch)
+                patch += (cached[3] * np.float32(alpha))[..., None] * (
+                    np.asarray(actor.rgb, np.float32) - patch
+                )
             frames[number] = (canvas + 0.5).astype(np.uint8)
         return frames
 
@@ -199,7 +203,8 @@ class Scene:
             grain = rng.normal(0, 9, size=(12, 12, 1)).astype(np.float32)
             cells = np.ix_(np.arange(height) * 12 // height, np.arange(width) * 12 // width)
             stage = stage + grain[cells]
-        return np.clip(stage, 0, 255).astype(np.float32)
+        painted: NDArray[np.float32] = np.clip(stage, 0, 255).astype(np.float32)
+        return painted
 
 
 def random_scene(
@@ -301,8 +306,8 @@ def _stage(
         else:
             return None
     actors = tuple(
-        Actor(shape, color, *row, rgb=_tint(rng, color))
-        for (color, shape), row in zip(cast, state.tolist(), strict=True)
+        Actor(shape, color, x, y, radius, alpha, _tint(rng, color))
+        for (color, shape), (x, y, radius, alpha) in zip(cast, state.tolist(), strict=True)
     )
     steps: list[_Step] = []
     for number in range(n_events):
@@ -364,7 +369,7 @@ def _act(
         margin = _REACH * target[2] + _CLEARANCE / 2
         if not all(margin <= target[axis] <= extent[axis] - margin for axis in (0, 1)):
             continue
-        path = state + np.linspace(0, 1, 6)[:, None] * (np.asarray(target) - state)
+        path = state + _PROGRESS * (np.asarray(target) - state)
         if _clear(path, others):
             return action, (target[0], target[1], target[2], target[3])
     return None
@@ -372,10 +377,12 @@ def _act(
 
 def _clear(path: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     """Whether a shape on its path, (steps, 4), keeps its distance from every other, (others, 4)."""
-    if not len(others):
-        return True
-    distance = np.hypot(path[:, None, 0] - others[None, :, 0], path[:, None, 1] - others[None, :, 1])
-    return bool((distance >= 1.1 * (path[:, None, 2] + others[None, :, 2]) + _CLEARANCE).all())
+    rows = others.tolist()  # so few that plain floats are much faster than arrays
+    return all(
+        math.hypot(x - row[0], y - row[1]) >= 1.1 * (radius + row[2]) + _CLEARANCE
+        for x, y, radius, _ in path.tolist()
+        for row in rows
+    )
 
 
 def _tint(rng: np.random.Generator, color: Color) -> tuple[float, float, float]:
