@@ -254,10 +254,12 @@ def _clip_row(report: Report, row: dict[str, Any], video: Path, rows: int) -> No
 
 
 def find_cases(folder: Path, index: dict[str, Any]) -> list[Path]:
-    """Every case that is there or that the index promises, as the path of its JSON."""
-    found = {path for path in folder.glob("*.json") if path.with_suffix(".npz").is_file()}
-    found |= {path.with_suffix(".json") for path in folder.glob("*.npz")}
-    found |= {folder / entry["json"] for entry in index.get("cases", {}).values()}
+    """Every case in the folder, half ones too, as the path of its JSON; says which are absent."""
+    found = {path.with_suffix(".json") for path in folder.glob("*.npz")}
+    found |= {path for path in folder.glob("*.json") if "runs" in json.loads(path.read_text("utf-8"))}
+    for name, entry in index.get("cases", {}).items():
+        if folder / entry["json"] not in found:
+            print(f"absent   {name}: the index names it")
     return sorted(found)
 
 

@@ -163,14 +163,25 @@ def test_a_folder_without_cases_does_not_pass(
     assert "no case" in output
 
 
-def test_a_case_that_the_index_promises_must_be_there(
+def test_a_case_that_only_the_index_knows_is_said_to_be_absent(
     tmp_path: Path, compare: Callable[..., tuple[int, str]]
 ) -> None:
     write_case(tmp_path, *one_case())
     shutil.copy(GIVEN / "index.json", tmp_path)
     status, output = compare(tmp_path)
+    assert status == 0
+    assert output.count("absent ") == 3
+
+
+@pytest.mark.parametrize("half", ["json", "npz"])
+def test_half_a_case_does_not_pass(
+    half: str, tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    write_case(tmp_path, *one_case())
+    (tmp_path / f"{CASE}.{half}").unlink()
+    status, output = compare(tmp_path)
     assert status == 1
-    assert output.count("DIFFERS") == 3
+    assert f"DIFFERS  {CASE}" in output
 
 
 def test_a_checkpoint_that_cannot_be_loaded_does_not_pass(

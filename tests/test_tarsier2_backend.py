@@ -137,6 +137,17 @@ class TestGenerate:
             ours, theirs = eager.score([request])[0], backend.score([request])[0]
             assert ours.logprobs == pytest.approx(theirs.logprobs, abs=TOLERANCE)
 
+    def test_where_flash_attention_cannot_take_the_mask_scores_are_the_same(
+        self, backend: Tarsier2Backend
+    ) -> None:
+        request = ScoreRequest(clip(), QUESTION, ("a red circle", "no"))
+        (expected,) = backend.score([request])
+        config = backend._loaded()._config
+        config._attn_implementation = "flash_attention_2"  # would fail on a CPU if it were used
+        (scores,) = backend.score([request])
+        assert config._attn_implementation == "flash_attention_2"
+        assert scores.logprobs == pytest.approx(expected.logprobs, abs=TOLERANCE)
+
     def test_a_stop_token_ends_the_reply_and_is_not_part_of_the_text(
         self, backend: Tarsier2Backend, tmp_path: Path
     ) -> None:

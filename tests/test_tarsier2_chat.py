@@ -94,6 +94,12 @@ def test_the_template_of_qwen2_vl_gives_one_block_of_image_pads(where: str, tmp_
     assert form.prefix_ids(7) + form.suffix_ids(QUESTIONS[0]) == whole(QUESTIONS[0], 7)
 
 
+def test_a_tokenizer_that_does_not_name_its_class_is_read_as_qwen2s(tmp_path: Path, codec: TextCodec) -> None:
+    unnamed = TextCodec(variant(tmp_path, tokenizer_config={"tokenizer_class": None}))
+    for question in QUESTIONS:
+        assert unnamed.encode(question) == codec.encode(question)
+
+
 def test_without_a_template_the_usual_form_is_used_and_reported(tmp_path: Path) -> None:
     folder = variant(tmp_path, tokenizer_config={"chat_template": None})
     form = read_chat_form(TextCodec(folder), folder)

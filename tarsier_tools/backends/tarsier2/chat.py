@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import Qwen2Tokenizer
 
 from tarsier_tools.errors import BackendUnavailable
 
@@ -41,7 +41,8 @@ class TextCodec:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+            # By name: the automatic choice goes by model_type, which in Tarsier2's layout is llava.
+            self._tokenizer: Any = Qwen2Tokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
             state = json.loads(self._tokenizer.backend_tokenizer.to_str())
