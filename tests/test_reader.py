@@ -168,6 +168,20 @@ def test_frames_stay_what_they_were_while_the_reader_goes_on(long_video: Path) -
         assert all(frame.image.flags.c_contiguous for frame in frames)
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files are counted in /dev/fd")
+def test_no_file_stays_open_behind_a_closed_reader(long_video: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        with open_video(long_video) as reader:
+            abandoned = reader.read([1, 2, 3])
+            next(abandoned)
+            list(reader.read([5]))
+            abandoned.close()  # type: ignore[attr-defined]
+        with pytest.raises(VideoTooLarge):
+            open_video(long_video, limits=Limits(max_frame_pixels=10))
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
 def test_two_reads_at_a_time_do_not_disturb_each_other(long_video: Path) -> None:
     with open_video(long_video) as reader:
         pairs = list(zip(reader.read(range(0, 60, 10)), reader.read(range(300, 360, 10)), strict=True))

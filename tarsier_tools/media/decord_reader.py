@@ -39,8 +39,8 @@ class DecordReader(VideoReader):
         super().__init__(limits)
         self._decord = _import_decord()
         self._path = path
-        facts = PyAVReader(path, source=source, limits=limits)
-        reason = _reason_to_refuse(facts)
+        with PyAVReader(path, source=source, limits=limits) as facts:
+            reason = _reason_to_refuse(facts)
         if reason:
             raise UsageError(
                 f"decord gives wrong frames or none for {reason}, so {source} is not read with it.",

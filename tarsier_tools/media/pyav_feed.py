@@ -65,6 +65,7 @@ class Feed:
             nothing; that is for files whose maker was careless but whose pictures are whole.
 
     Attributes:
+        strict: as given.
         errors: packets of the current run that were refused by the decoder or known to be cut.
     """
 
@@ -73,7 +74,7 @@ class Feed:
         self._source = source
         self._limits = limits
         self._table = table
-        self._strict = strict
+        self.strict = strict
         self._landings = {
             (table.raw_pts[number], table.position[number]): number
             for number in table.keys
@@ -95,7 +96,7 @@ class Feed:
         )
         self._context = self._stream.codec_context
         self._context.thread_type = "AUTO"
-        if self._strict:
+        if self.strict:
             self._context.options |= {"err_detect": "explode"}
         self._context.open()  # before anything is skipped: some decoders keep what they are opened with
         self._skips = self._context.codec.canonical_name in _SKIPS_UNREFERENCED and not self._table.in_order

@@ -8,6 +8,7 @@ other one refers to by telling the decoder, and the tail after the last wanted f
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Generator
 from pathlib import Path
@@ -47,6 +48,9 @@ class PyAVReader(VideoReader):
         self._source = source
         self._lead = 0  # key packets to start earlier than should be needed
         self._strict = True  # see Feed
+        self._lock = threading.Lock()
+        self._idle: Feed | None = None
+        self._closed = False
         deadline = Deadline(limits.timeout_s, source)
         with mapped_errors(source, limits), opened(path, source, limits) as (container, stream):
             self.track = scan(container, stream, source, deadline)
@@ -79,10 +83,28 @@ class PyAVReader(VideoReader):
 
     @contextlib.contextmanager
     def _feed(self) -> Generator[Feed]:
-        with mapped_errors(self._source, self._limits):
-            feed = Feed(self._path, self._source, self._limits, self.track.table, strict=self._strict)
-            with contextlib.closing(feed):
-                yield feed
+        """An open file of one's own: the one that the last user gave back, if any, as opening takes long."""
+        with mapped_errors(self._source, self._limits), contextlib.ExitStack() as stack:
+            with self._lock:
+                feed, self._idle = self._idle, None
+            if feed is None or feed.strict != self._strict:
+                if feed is not None:
+                    feed.close()
+                feed = Feed(self._path, self._source, self._limits, self.track.table, strict=self._strict)
+            stack.callback(feed.close)  # after an error; otherwise it is given back
+            yield feed
+            with self._lock:
+                if self._idle is None and not self._closed:
+                    self._idle = feed
+                    stack.pop_all()
+
+    def close(self) -> None:
+        """Close the file; may be called more than once."""
+        with self._lock:
+            self._closed = True
+            feed, self._idle = self._idle, None
+        if feed is not None:
+            feed.close()
 
     def _decode(self, wanted: list[int], deadline: Deadline) -> Generator[Frame]:
         table = self.track.table
