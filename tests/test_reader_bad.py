@@ -122,3 +122,29 @@ def test_links_of_a_folder_that_lead_out_are_left_out(tmp_path: Path) -> None:
     with open_video(tmp_path / "inside") as reader:
         assert reader.info.frame_count == 5
         assert "9.png is left out" in reader.skipped[0]
+
+
+def test_a_few_wrong_bytes_are_nearly_always_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    write(
+        path, Track(range(60), steady(60), gop=30, width=384, height=224), options={"movflags": "+faststart"}
+    )
+    with open_video(path) as reader:
+        clean = {frame.index: frame.image for frame in reader.read(range(60))}
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    unnoticed = 0
+    for seed in range(12):
+        chance = random.Random(seed)
+        changed = bytearray(data)
+        position, size = chance.choice([packet for packet in packets[5:] if packet[1] > 200])
+        for place in chance.sample(range(position + 40, position + size), 3):
+            changed[place] ^= 0x5A
+        path.write_bytes(changed)
+        with open_video(path) as reader:
+            frames = list(reader.read(range(60)))
+        unnoticed += any(
+            not frame.damaged and not np.array_equal(frame.image, clean[frame.index]) for frame in frames
+        )
+    assert unnoticed <= 2  # some changes give other data that is just as valid
