@@ -38,10 +38,10 @@ from tarsier_tools.media.transform import fit_size, frame_budget
 from tarsier_tools.types import Clip, Request
 
 QUESTIONS = ("Describe the video in detail.", "What is the largest object in the video?")
+# The bundled model's preprocessor_config is left out: it would shrink every clip to a small picture.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "preprocessor_config.json",
     "generation_config.json",
 )
 
