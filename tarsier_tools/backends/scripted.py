@@ -20,7 +20,6 @@ from tarsier_tools.types import (
     no_progress,
 )
 
-
 _T = TypeVar("_T")
 
 
@@ -67,9 +66,7 @@ class ScriptedBackend(Backend):
             )
         return completions
 
-    def score(
-        self, requests: Sequence[ScoreRequest], *, on_progress: Progress = no_progress
-    ) -> list[Scores]:
+    def score(self, requests: Sequence[ScoreRequest], *, on_progress: Progress = no_progress) -> list[Scores]:
         results = []
         for done, request in enumerate(requests):
             on_progress(done, len(requests), "scoring")
