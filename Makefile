@@ -38,5 +38,12 @@ $(VENV)/.dev: $(MANIFESTS) requirements-dev.txt | $(BIN)/python
 	$(PIP) $(PACKAGES) -r requirements-dev.txt
 	@touch $@ $(VENV)/.user
 
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/parity.py --checkpoint tests/golden/tiny-tarsier2 \
+		--cases tests/golden/given --videos tests/golden/videos
+	$(BIN)/python benchmarks/decoding.py --write
+	$(BIN)/python benchmarks/backend.py --write
+	$(BIN)/python training/evaluate.py --clips 300
+
 clean:
 	rm -rf $(VENV) demo build dist
