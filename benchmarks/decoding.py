@@ -9,15 +9,11 @@ timed. Costs are CPU seconds of this process, decoders taking turns, medians; th
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
 import resource
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import av
@@ -25,6 +21,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from report import publish  # noqa: E402
 
 from tarsier_tools.errors import TarsierError  # noqa: E402
 from tarsier_tools.media.reader import open_video, read_windows  # noqa: E402
@@ -238,55 +236,31 @@ def sharing(folder: Path, small: bool) -> list[str]:
 # ---------------------------------------------------------------- the report
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    packages = []
-    for package in ("av", "decord", "opencv-python-headless", "numpy"):
-        try:
-            packages.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(packages)}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--small", action="store_true", help="a few small files, to see that it runs")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="append to benchmarks/RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="put the section into benchmarks/RESULTS.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "corpus").mkdir()
-        now = datetime.datetime.now(datetime.UTC)
-        lines = [
-            "## Decoding",
-            "",
-            f"`python benchmarks/decoding.py {' '.join(sys.argv[1:])}`".replace(" `", "`"),
-            f"{now:%Y-%m-%d %H:%M} UTC; {machine()}.",
-            "",
-            "The right frame (of up to 16 uniform ones, by number):",
-            "",
-            *correctness(folder / "corpus", arguments.small),
-            "",
-            f"Cost of frames at full size, medians of {arguments.repeats}:",
-            "",
-            *cost(folder, arguments.repeats, arguments.small),
-            "",
-            *sharing(folder, arguments.small),
-            "",
-        ]
-    report = "\n".join(lines)
-    print(report)
-    if arguments.write:
-        with (Path(__file__).parent / "RESULTS.md").open("a", encoding="utf-8") as file:
-            file.write("\n" + report)
+        body = "\n".join(
+            [
+                "The right frame (of up to 16 uniform ones, by number):",
+                "",
+                *correctness(folder / "corpus", arguments.small),
+                "",
+                f"Cost of frames at full size, medians of {arguments.repeats}:",
+                "",
+                *cost(folder, arguments.repeats, arguments.small),
+                "",
+                *sharing(folder, arguments.small),
+            ]
+        )
+    publish("Decoding", body, packages=("av", "decord", "numpy"), write=arguments.write)
 
 
 if __name__ == "__main__":
