@@ -33,10 +33,12 @@ class Decoding:
 
     def info(self, source: Source) -> VideoInfo:
         """What is known of a video without decoding it."""
-        common = (source.path, source.given, self._settings.decoder, self._limits)
+        common = (source.path, source.name, self._settings.decoder, self._limits)
         if self._settings.isolate:
-            return self._isolated().call(probe, *common, timeout_s=self._limits.timeout_s)
-        return probe(*common)
+            info = self._isolated().call(probe, *common, timeout_s=self._limits.timeout_s)
+        else:
+            info = probe(*common)
+        return info.model_copy(update={"source": source.given})
 
     def clip(self, source: Source, spec: ClipSpec, on_progress: Progress) -> DecodedClip:
         """The frames of a range of a video, as a model is shown them."""
@@ -46,7 +48,7 @@ class Decoding:
             return read_clip_isolated(
                 self._isolated(),
                 source.path,
-                source=source.given,
+                source=source.name,
                 spec=spec,
                 decoder=decoder,
                 limits=self._limits,
@@ -54,7 +56,7 @@ class Decoding:
             )
         return read_clip(
             source.path,
-            source=source.given,
+            source=source.name,
             spec=spec,
             decoder=decoder,
             limits=self._limits,
@@ -63,11 +65,13 @@ class Decoding:
 
     def frames(self, source: Source, wanted: FramesWanted, on_progress: Progress) -> FrameSet:
         """Write frames of a video to files."""
-        common = (source.path, source.given, wanted, self._settings.decoder, self._limits)
+        common = (source.path, source.name, wanted, self._settings.decoder, self._limits)
         if self._settings.isolate:
             on_progress(0, 1, "writing frames")
-            return self._isolated().call(write_frames, *common, timeout_s=self._limits.timeout_s)
-        return write_frames(*common, on_progress=on_progress)
+            written = self._isolated().call(write_frames, *common, timeout_s=self._limits.timeout_s)
+        else:
+            written = write_frames(*common, on_progress=on_progress)
+        return written.model_copy(update={"video": source.given})
 
     def close(self) -> None:
         """End the worker, if there is one."""

@@ -342,7 +342,7 @@ class VideoService:
             key = (source.path, file_stamp(source.path), spec)
         except OSError as error:
             raise VideoNotFound(
-                f"{source.given} is no longer there: {error.strerror}.", hint="Check the path."
+                f"{source.name} is no longer there: {error.strerror}.", hint="Check the path."
             ) from error
         decoded, cached = self._clips.get(key, lambda: self._decoding.clip(source, spec, on_progress))
         return Seen(

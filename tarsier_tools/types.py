@@ -215,7 +215,7 @@ class TrackInfo(_Result):
 class VideoInfo(_Result):
     """What is known of a video without decoding it."""
 
-    source: str = Field(description="The path as it was given, or the URL without its query.")
+    source: str = Field(description="The path or URL as it was given.")
     container: str = Field(description="The container found in the bytes, not in the file's name.")
     codec: str = Field(description="As FFmpeg names it, for example h264.")
     width: int = Field(description="Pixels, after rotation.")
@@ -271,7 +271,7 @@ class Timings(_Result):
 class _Grounded(_Result):
     """What every answer carries."""
 
-    video: str = Field(description="The path as it was given, or the URL without its query.")
+    video: str = Field(description="The path or URL as it was given.")
     prompt: str = Field(description="The prompt that the model was given.")
     language: str = Field(description="Of the prompt, as a BCP-47 tag.")
     coverage: Coverage = Field(description="What of the video the model was shown.")
@@ -351,7 +351,7 @@ class FrameImage(_Result):
 class FrameSet(_Result):
     """Frames taken from a video."""
 
-    video: str = Field(description="The path as it was given, or the URL without its query.")
+    video: str = Field(description="The path or URL as it was given.")
     frames: tuple[FrameImage, ...] = Field(description="In the order of time.")
     sheet: str | None = Field(default=None, description="Path of the contact sheet.")
     coverage: Coverage = Field(description="Which frames were written, and which could not be.")

@@ -162,7 +162,7 @@ def test_the_name_of_a_source_holds_no_secret(monkeypatch, tmp_path):
     monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "a")
     found = resolve("https://host/a.mp4?signature=s3cret", Settings())
     assert found.name == "https://host/a.mp4"
-    assert found.given == "https://host/a.mp4"
+    assert found.given == "https://host/a.mp4?signature=s3cret"
 
 
 # ---------------------------------------------------------------- redirects

@@ -34,8 +34,8 @@ class Source:
 
     Attributes:
         path: the real path, symbolic links resolved, of a regular file or a folder.
-        given: what the caller wrote, for results; of an address only what holds no secret.
-        name: the same for messages: one line, not too long.
+        given: what the caller wrote, for results.
+        name: the same for messages: one line, not too long, and of an address only what holds no secret.
     """
 
     path: Path
@@ -66,8 +66,7 @@ def resolve(video: str | Path, settings: Settings, *, on_progress: Progress = no
     name = _named(given)
     scheme = _scheme(given) if isinstance(video, str) else ""
     if scheme in ("http", "https"):
-        public = shown(given.strip())
-        return Source(_fetched(given.strip(), settings, on_progress), public, _named(public))
+        return Source(_fetched(given.strip(), settings, on_progress), given, _named(shown(given.strip())))
     if scheme == "file":
         return Source(_found(_path_of_url(given.strip()), name, settings), given, name)
     if scheme == "data":
