@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
 from source_server import VIDEO, Server, redirects, running, sends
 
+from tarsier_tools import ScriptedBackend, VideoService
 from tarsier_tools.config import Settings
-from tarsier_tools.errors import SourceNotAllowed, VideoUnavailable
-from tarsier_tools.media import urls
+from tarsier_tools.errors import SourceNotAllowed, VideoUnavailable, VideoUnreadable
+from tarsier_tools.media import download, urls
 from tarsier_tools.media.source import resolve
 
 PRIVATE = [
@@ -157,8 +159,6 @@ def test_what_is_shown_of_an_address_holds_no_secret(url, text):
 
 
 def test_the_name_of_a_source_holds_no_secret(monkeypatch, tmp_path):
-    from tarsier_tools.media import download
-
     monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "a")
     found = resolve("https://host/a.mp4?signature=s3cret", Settings())
     assert found.name == "https://host/a.mp4"
@@ -331,3 +331,17 @@ def test_a_proxy_of_the_environment_is_used_only_where_private_hosts_are_allowed
     assert server.requests == []
     found = resolve("http://videos.invalid/a.mp4", Settings(allow_http=True, allow_private_hosts=True))
     assert found.path.read_bytes() == VIDEO
+
+
+def test_a_result_names_the_address_as_given_and_an_error_without_its_query(tmp_path, monkeypatch):
+    address = "https://host/a.mp4?signature=s3cret"
+    film = Path(__file__).parent / "golden" / "videos" / "short10_256x192.mp4"
+    with VideoService(Settings(), ScriptedBackend()) as service:
+        monkeypatch.setattr(download, "fetch", lambda *_, **__: film)
+        assert service.info(address).source == address
+        assert service.frames(address, tmp_path / "frames", count=1).video == address
+        (tmp_path / "text").write_text("no video")
+        monkeypatch.setattr(download, "fetch", lambda *_, **__: tmp_path / "text")
+        with pytest.raises(VideoUnreadable, match=r"https://host/a\.mp4 ") as refused:
+            service.info(address)
+    assert "s3cret" not in str(refused.value)
