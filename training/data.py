@@ -40,6 +40,13 @@ PICTURE_SHARES = (0.82, 0.07, 0.07, 0.04)
 _NOISE = np.random.default_rng(0).standard_normal(4_000_000, dtype=np.float32)  # drawing it anew costs more
 
 
+Mark = tuple[int, int, int]
+"""A place, whether what was said up to there is true of the clip (0, 1), and of which events (bits).
+
+No bits mean that it is true of nothing; IGNORE that it is true of something that does not act.
+"""
+
+
 @dataclass
 class Turn:
     """One question and its answer, as tokens."""
@@ -48,10 +55,16 @@ class Turn:
     ids: list[int]
     answer: int
     """Where in ``ids`` the supervised reply begins."""
-    marks: list[tuple[int, int]] = field(default_factory=list)
-    """(place in ``ids``, 0 or 1): whether what was said up to there is true of the clip."""
+    marks: list[Mark] = field(default_factory=list)
+    """Marks of the question, by place in ``ids``."""
+    looks: list[tuple[int, int]] = field(default_factory=list)
+    """(place in ``ids``, events as bits): what the reply tells of where it is about to be written."""
     span: tuple[int, int] | None = None
     """Frames asked for, counted from 0."""
+    letters: list[tuple[int, int]] = field(default_factory=list)
+    """(place in ``ids`` of the last word of an option, token of its letter)."""
+    hop: int | None = None
+    """Place in ``ids`` of the word that decides the reply: of the statement, or of the right option."""
 
 
 @dataclass
@@ -70,6 +83,10 @@ class Batch:
     tasks: list[str]  # of every turn
     marks: Tensor  # (B, text) 0, 1 or IGNORE
     spans: Tensor  # (B, text, 2) frames counted from 0, or IGNORE
+    looks: Tensor  # (B, text) events to look at, as bits; 0: at nothing; or IGNORE
+    letters: Tensor  # (B, text) at the end of each option the token of its letter, else IGNORE
+    hops: Tensor  # (B, text) the place in the text to look at before replying, or IGNORE
+    during: Tensor  # (B, SLOTS, T) bool: the frames of each event
 
 
 class Encoder:
@@ -80,6 +97,7 @@ class Encoder:
         self.known: dict[str, tuple[list[int], list[int]]] = {}
         self.tail = self.encode(TAIL)[0]
         self.head = self.encode(SYSTEM + "<|im_start|>user\n<|vision_start|>")[0]
+        self.letters = [tokenizer.token_to_id(letter) for letter in "ABCD"]
         self.end = tokenizer.token_to_id("<|im_end|>")
         self.vision_end = tokenizer.token_to_id("<|vision_end|>")
         self.pad = tokenizer.token_to_id("<|image_pad|>")
@@ -99,27 +117,43 @@ class Encoder:
         prompt: str,
         answer: str,
         begun: str = "",
-        marks: Sequence[tuple[int, int]] = (),
+        marks: Sequence[Mark] = (),
+        looks: Sequence[tuple[int, int]] = (),
         span: tuple[int, int] | None = None,
+        decisive: int | None = None,
+        options: Sequence[int] = (),
     ) -> Turn:
-        """A turn; ``begun`` starts the reply without being learned, ``marks`` are (character, truth)."""
+        """A turn; ``begun`` starts the reply without being learned, places are given as characters."""
         ids, ends = self.encode(prompt)
         places = {end: place for place, end in enumerate(ends)}
         asked = [*ids, *self.tail, *self.encode(begun)[0]]
-        marked = [(places[end], truth) for end, truth in marks if end in places]
-        return Turn(task, [*asked, *self.encode(answer)[0], self.end], len(asked), marked, span)
+        marked = [(places[end], true, about) for end, true, about in marks if end in places]
+        reply, ends = self.encode(answer)
+        told = []
+        for place, end in enumerate(ends):  # what a token tells of is to be seen one place earlier
+            about = next((about for stop, about in looks if end <= stop), IGNORE)
+            told.append((len(asked) + place - 1, about))
+        hop = None if decisive is None else places.get(decisive)
+        signs = [(places[end], self.letters[number]) for number, end in enumerate(options)]
+        return Turn(task, [*asked, *reply, self.end], len(asked), marked, told, span, signs, hop)
 
 
-def truth_marks(text: str, truth: Truth) -> list[tuple[int, int]]:
-    """After each attribute that a statement names: can what was said so far be true of the clip?"""
-    said: dict[int, str] = {}
-    marks = []
+def statement_marks(
+    text: str, truth: Truth, said: dict[int, str] | None = None
+) -> tuple[list[Mark], dict[int, str]]:
+    """After each attribute that a text names: can what was said so far be true, and of which events?
+
+    ``said`` is what was said before: place in a fact -> value; it is returned with the text's own added.
+    """
+    said = dict(said or {})
+    marks: list[Mark] = []
+    facts = [event.fact for event in truth.events]
     for value, end in words.mentions(text):
-        place = 0 if value in COLORS else 1 if value in SHAPES else 2
-        said[place] = value
-        known = [event.fact for event in truth.events] if 2 in said else truth.objects
-        marks.append((end, int(any(all(item[p] == v for p, v in said.items()) for item in known))))
-    return marks
+        said[0 if value in COLORS else 1 if value in SHAPES else 2] = value
+        about = sum(1 << n for n, fact in enumerate(facts) if all(fact[p] == v for p, v in said.items()))
+        there = 2 not in said and any(all(item[p] == v for p, v in said.items()) for item in truth.objects)
+        marks.append((end, int(about > 0 or there), about if about or not there else IGNORE))
+    return marks, said
 
 
 def question_turn(encoder: Encoder, question: words.Question, truth: Truth, rng: np.random.Generator) -> Turn:
@@ -127,19 +161,42 @@ def question_turn(encoder: Encoder, question: words.Question, truth: Truth, rng:
     text = question.text
     if question.kind == "choice":
         prompt = prompts.choices(text, question.options)
-        marks, end = [], len(f"Question: {text}")
+        at = len("Question: ")
+        asked, said = statement_marks(text, truth)
+        marks = [(end + at, true, about) for end, true, about in asked]
+        at, decisive, ends = at + len(text), None, []
         for option in question.options:
-            end += len(f"\n(A) {option}")
-            marks.append((end, int(option == question.answer)))
+            at += len("\n(A) ")
+            told, _ = statement_marks(option, truth, said)
+            marks += [(end + at, true, about) for end, true, about in told]
+            at += len(option)
+            ends.append(at)
+            if option == question.answer:
+                decisive = at
         letter = prompts.LETTERS[question.options.index(question.answer)]
-        return encoder.turn("choice", prompt, f"{letter}) {question.answer}", prompts.ANSWER_PREFIX, marks)
+        reply = f"{letter}) {question.answer}"
+        return encoder.turn(
+            "choice", prompt, reply, prompts.ANSWER_PREFIX, marks, decisive=decisive, options=ends
+        )
     if question.kind == "open":
-        return encoder.turn("open", text, question.answer)
+        marks, _ = statement_marks(text, truth)
+        about = marks[-1][2] if marks else IGNORE
+        if truth.events and question.topic in ("first", "last"):
+            about = 1 << (0 if question.topic == "first" else len(truth.events) - 1)
+        looks = [(len(question.answer), about)]
+        return encoder.turn("open", text, question.answer, marks=marks, looks=looks)
     if question.kind == "happens":
         text = prompts.happens(loosely(text, question.language, rng), question.language)
     if question.kind == "happens" or rng.random() < 0.85:
         text = prompts.yes_no(text, question.language)
-    return encoder.turn(question.kind, text, question.answer, marks=truth_marks(text, truth))
+    marks, _ = statement_marks(text, truth)
+    return encoder.turn(question.kind, text, question.answer, marks=marks, decisive=marks[-1][0])
+
+
+def told_looks(text: str, events: int) -> list[tuple[int, int]]:
+    """Which event each part of a caption tells of: (character after the part, event as a bit)."""
+    ends = [end for value, end in words.mentions(text) if value in ACTIONS]
+    return [(end, 1 << number) for number, end in enumerate(ends[:events])]
 
 
 def loosely(phrase: str, language: words.Language, rng: np.random.Generator) -> str:
@@ -158,16 +215,23 @@ def turns_of(
     """All turns that the clip could have, in a random order weighted by task."""
     facts = [event.fact for event in truth.events]
     turns: list[Turn] = []
+    detail: prompts.Detail
     for language in (words.LANGUAGES[0], words.LANGUAGES[int(rng.integers(1, 3))]):
-        turns.append(encoder.turn("caption", prompts.caption(language), words.caption(facts, language)))
-        dense = words.dense_caption(truth.events, times_s, language)
-        turns.append(encoder.turn("dense", prompts.caption(language, "events"), dense))
+        for task, detail, text in (
+            ("caption", "full", words.caption(facts, language)),
+            ("dense", "events", words.dense_caption(truth.events, times_s, language)),
+        ):
+            looks = told_looks(text, len(facts))
+            turns.append(encoder.turn(task, prompts.caption(language, detail), text, looks=looks))
         for event in truth.events:
             if facts.count(event.fact) == 1:
                 span = words.frame_span(event, times_s)
                 phrase = loosely(words.event_phrase(event.fact, language), language, rng)
-                turns.append(encoder.turn("locate", prompts.locate(phrase, language), words.span_text(span),
-                                          span=(span[0] - 1, span[1] - 1)))  # fmt: skip
+                prompt, answer = prompts.locate(phrase, language), words.span_text(span)
+                marks, _ = statement_marks(prompt, truth)
+                looks = [(len(answer), 1 << facts.index(event.fact))]
+                frames = (span[0] - 1, span[1] - 1)
+                turns.append(encoder.turn("locate", prompt, answer, marks=marks, looks=looks, span=frames))
         asked = words.open_questions(truth, rng, language) + words.yes_no_questions(truth, rng, language)
         asked += words.choice_questions(truth, rng, language)
         turns += [question_turn(encoder, question, truth, rng) for question in asked]
@@ -329,6 +393,10 @@ def make_batch(
         tasks=[],
         marks=torch.full((clips, text), IGNORE, dtype=torch.long),
         spans=torch.full((clips, text, 2), IGNORE, dtype=torch.long),
+        looks=torch.full((clips, text), IGNORE, dtype=torch.long),
+        letters=torch.full((clips, text), IGNORE, dtype=torch.long),
+        hops=torch.full((clips, text), IGNORE, dtype=torch.long),
+        during=torch.zeros(clips, SLOTS, frames, dtype=torch.bool),
     )
     cells = []
     for clip in range(clips):
@@ -337,6 +405,9 @@ def make_batch(
         cells.append(cell_labels(scene, times_s, (width, height)))
         acting, slots = event_labels(scene, truth, times_s)
         batch.acting[clip], batch.slots[clip] = torch.from_numpy(acting), torch.from_numpy(slots)
+        for number, event in enumerate(truth.events):
+            first, last = words.frame_span(event, times_s.tolist())
+            batch.during[clip, number, first - 1 : last] = True
         if bins:
             turns = turns_of(truth, times_s.tolist(), encoder, rng, mix)
             _pack(batch, clip, turns, bins, len(prefix), place, owner)
@@ -372,8 +443,15 @@ def _pack(
         reply = slice(start + turn.answer - 1, start + length - 1)  # each place predicts the token after it
         batch.targets[clip, reply] = ids[turn.answer :]
         batch.turns[clip, reply] = len(batch.tasks)
-        for at, truth in turn.marks:
-            batch.marks[clip, start + at] = truth
+        for at, about in turn.looks:
+            batch.looks[clip, start + at] = about
+        for at, true, about in turn.marks:
+            batch.marks[clip, start + at] = true
+            batch.looks[clip, start + at] = about
+        for at, letter in turn.letters:
+            batch.letters[clip, start + at] = letter
+        if turn.hop is not None:
+            batch.hops[clip, start + turn.answer - 1] = start + turn.hop
         if turn.span is not None:
             batch.spans[clip, start + turn.answer - 1] = torch.tensor(turn.span)
         batch.tasks.append(turn.task)

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from tarsier_tools import Settings, VideoService
+from tarsier_tools import Localization, Settings, VideoService, prompts
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.scoring import Rate, Tally, events_in_common, overlap, same_text
@@ -36,6 +42,93 @@ GOALS = {
     "choice": 0.90,
     "locate IoU": 0.70,
 }
+T = TypeVar("T")
+Count = tuple[str, int, float, float]
+"""Name of the rate, number of the clip, hits, out of how many."""
+
+
+class Judge:
+    """Asks a service everything about a clip; collects counts, and the mistakes for reading."""
+
+    def __init__(self, service: VideoService) -> None:
+        self.service = service
+        self.counts: list[Count] = []
+        self.mistakes: list[dict[str, str]] = []
+
+    def clip(self, number: int, path: Path, scene: Scene, rng: np.random.Generator) -> None:
+        for tag in words.LANGUAGES:
+            self._captions(number, path, scene, tag)
+            self._questions(number, path, scene, tag, rng)
+            self._places(number, path, scene, tag, rng)
+
+    def _captions(self, clip: int, path: Path, scene: Scene, tag: words.Language) -> None:
+        facts = [event.fact for event in scene.truth().events]
+        text = self.service.caption(path, language=tag).text
+        told, answer = words.parse_caption(text), words.caption(facts, tag)
+        common = events_in_common(told, facts)
+        for name, total in (("recall", len(facts)), ("precision", len(told))):
+            self.counts.append((f"{tag} caption {name}", clip, common, total))
+            if tag == "en":
+                self.counts.append((f"{tag} caption {name}: {len(facts)} events", clip, common, total))
+        self._note(
+            clip, tag, "caption exact", f"{len(facts)} events", "", text, answer, same_text(text, answer)
+        )
+        for place, part in enumerate(("color", "shape", "action")):
+            hits = sum(one[place] == two[place] for one, two in zip(told, facts, strict=False))
+            self.counts.append((f"{tag} caption {part}", clip, hits, min(len(told), len(facts))))
+
+    def _questions(
+        self, clip: int, path: Path, scene: Scene, tag: words.Language, rng: np.random.Generator
+    ) -> None:
+        truth, many = scene.truth(), 3 if tag == "en" else 1
+        ask = partial(self.service.ask, path, language=tag)
+        for question in _some(rng, words.open_questions(truth, rng, tag), many):
+            reply = ask(question.text).text
+            self._answered(clip, "open", question, reply, same_text(reply, question.answer))
+        for question in _some(rng, words.yes_no_questions(truth, rng, tag), 1 + many):
+            text = prompts.happens(question.text, tag) if question.kind == "happens" else question.text
+            reply = ask(text, yes_no=True).text
+            self._answered(clip, "yes/no", question, reply, reply == question.answer)
+        for question in _some(rng, words.choice_questions(truth, rng, tag), many):
+            reply = ask(question.text, choices=question.options).text
+            self._answered(clip, "choice", question, reply, reply == question.answer)
+
+    def _places(
+        self, clip: int, path: Path, scene: Scene, tag: words.Language, rng: np.random.Generator
+    ) -> None:
+        events = scene.truth().events
+        facts = [event.fact for event in events]
+        for event in _some(rng, [event for event in events if facts.count(event.fact) == 1], 1):
+            phrase = words.event_phrase(event.fact, tag)
+            found = self.service.locate(path, phrase, language=tag)
+            # The frames that the model wrote are judged; whether it would call the event found is yes/no.
+            spans = words.parse_spans(found.reply)
+            share = overlap(_seconds(spans[0], found), (event.start_s, event.end_s)) if spans else 0.0
+            true = f"{event.start_s:.2f}-{event.end_s:.2f}"
+            self._note(clip, tag, "locate IoU", "", phrase, found.reply, true, share)
+            self.counts.append((f"{tag} locate found", clip, float(found.found), 1.0))
+        dense = self.service.caption(path, language=tag, detail="events").events
+        read = [(words.parse_caption(segment.text), segment) for segment in dense]
+        for event in events:
+            shares = [overlap((s.start_s, s.end_s), (event.start_s, event.end_s)) for told, s in read
+                      if told == [event.fact]]  # fmt: skip
+            self.counts.append(
+                (f"{tag} dense recall at IoU 0.5", clip, float(max(shares, default=0) >= 0.5), 1.0)
+            )
+
+    def _answered(self, clip: int, name: str, question: words.Question, reply: str, right: bool) -> None:
+        topic = question.topic if question.language == "en" else ""
+        self._note(clip, question.language, name, topic, question.text, reply, question.answer, right)
+
+    def _note(
+        self, clip: int, tag: str, name: str, topic: str, asked: str, reply: str, answer: str, right: float
+    ) -> None:
+        self.counts.append((f"{tag} {name}", clip, float(right), 1.0))
+        if topic:
+            self.counts.append((f"{tag} {name}: {topic}", clip, float(right), 1.0))
+        if right < 0.5:
+            told = {"asked": asked, "reply": reply, "answer": answer}
+            self.mistakes.append({"clip": str(clip), "task": f"{tag} {name}", **told})
 
 
 def film(seed: int, clip: int) -> tuple[Scene, tuple[int, int]]:
@@ -51,96 +144,35 @@ def write(scene: Scene, size: tuple[int, int], path: Path) -> None:
     write_mp4(path, scene.render(times_s, size), FPS, size)
 
 
-def judge(
-    service: VideoService, path: Path, scene: Scene, tally: Tally, clip: int, rng: np.random.Generator
-) -> list[dict[str, str]]:
-    """Asks everything about a clip and counts what is right; what was wrong, for reading."""
-    truth = scene.truth()
-    facts = [event.fact for event in truth.events]
-    wrong: list[dict[str, str]] = []
-
-    def count(name: str, tag: str, topic: str, asked: str, reply: str, answer: str, right: float) -> None:
-        tally.add(f"{tag} {name}", clip, right)
-        if topic:
-            tally.add(f"{tag} {name}: {topic}", clip, right)
-        if right < 0.5:
-            wrong.append(
-                {"clip": str(clip), "task": f"{tag} {name}", "asked": asked, "reply": reply, "answer": answer}
-            )
-
-    for tag in words.LANGUAGES:
-        few = tag != "en"
-        caption = service.caption(path, language=tag).text
-        told, answer = words.parse_caption(caption), words.caption(facts, tag)
-        common = events_in_common(told, facts)
-        for name, total in (("recall", len(facts)), ("precision", len(told))):
-            tally.add(f"{tag} caption {name}", clip, common, total)
-            if not few:
-                tally.add(f"{tag} caption {name}: {len(facts)} events", clip, common, total)
-        count(
-            "caption exact",
-            tag,
-            f"{len(facts)} events",
-            "",
-            caption,
-            answer,
-            float(same_text(caption, answer)),
-        )
-        if not few:
-            for place, part in enumerate(("color", "shape", "action")):
-                hits = sum(one[place] == two[place] for one, two in zip(told, facts, strict=False))
-                tally.add(f"{tag} caption {part}", clip, hits, min(len(told), len(facts)))
-        asked = words.open_questions(truth, rng, tag)
-        for question in _some(rng, asked, 1 if few else 3):
-            reply = service.ask(path, question.text, language=tag).text
-            count("open", tag, "" if few else question.topic, question.text, reply, question.answer,
-                  float(same_text(reply, question.answer)))  # fmt: skip
-        for question in _some(rng, words.yes_no_questions(truth, rng, tag), 2 if few else 5):
-            text = question.text if question.kind != "happens" else words_happens(question.text, tag)
-            reply = service.ask(path, text, yes_no=True, language=tag).text
-            count("yes/no", tag, "" if few else question.topic, text, reply, question.answer,
-                  float(reply == question.answer))  # fmt: skip
-        for question in _some(rng, words.choice_questions(truth, rng, tag), 1 if few else 3):
-            reply = service.ask(path, question.text, choices=question.options, language=tag).text
-            count("choice", tag, "" if few else question.topic, question.text, reply, question.answer,
-                  float(reply == question.answer))  # fmt: skip
-        for event in _some(rng, [event for event in truth.events if facts.count(event.fact) == 1], 1):
-            phrase = words.event_phrase(event.fact, tag)
-            found = service.locate(path, phrase, language=tag)
-            # The frames that the model wrote are judged; whether it would call the event found is yes/no.
-            spans = words.parse_spans(found.reply)
-            score = max(
-                (overlap(_seconds(span, found), (event.start_s, event.end_s)) for span in spans[:1]),
-                default=0.0,
-            )
-            count("locate IoU", tag, "", phrase, found.reply, f"{event.start_s:.2f}-{event.end_s:.2f}", score)
-            tally.add(f"{tag} locate found", clip, float(found.found))
-        if not few:
-            events = service.caption(path, language=tag, detail="events").events
-            read = [(words.parse_caption(segment.text), segment) for segment in events]
-            for true in truth.events:
-                best = max((overlap((s.start_s, s.end_s), (true.start_s, true.end_s)) for told, s in read
-                            if told == [true.fact]), default=0.0)  # fmt: skip
-                tally.add(f"{tag} dense recall at IoU 0.5", clip, float(best >= 0.5))
-    return wrong
-
-
-def words_happens(phrase: str, tag: words.Language) -> str:
-    """The question whether an event happens, as the service itself puts it."""
-    from tarsier_tools import prompts
-
-    return prompts.happens(phrase, tag)
-
-
-def _seconds(span: tuple[int, int], found: object) -> tuple[float, float]:
+def _seconds(span: tuple[int, int], found: Localization) -> tuple[float, float]:
     """First to last frame, counted from 1, as seconds: up to the frame after the last."""
-    times = found.coverage.frame_times_s  # type: ignore[attr-defined]
-    first, last = min(span[0], len(times)) - 1, min(span[1], len(times))
-    return times[max(first, 0)], times[last] if last < len(times) else times[-1] + 1 / FPS
+    times = found.coverage.frame_times_s
+    first, last = max(min(span[0], len(times)) - 1, 0), min(span[1], len(times))
+    return times[first], times[last] if last < len(times) else times[-1] + 1 / FPS
 
 
-def _some(rng: np.random.Generator, items: list, count: int) -> list:  # type: ignore[type-arg]
+def _some(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]:
     return [items[index] for index in rng.permutation(len(items))[:count].tolist()]
+
+
+def run(options: argparse.Namespace, worker: int) -> tuple[list[Count], list[dict[str, str]]]:
+    """Counts and mistakes of every clip whose turn it is, in a process of its own."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: the processes share the cores
+    settings = Settings(backend="tiny")
+    if options.model:
+        settings = Settings(backend="local", model=str(options.model))
+    with VideoService(settings) as service, tempfile.TemporaryDirectory() as folder:
+        judge = Judge(service)
+        for number in range(worker, options.clips, options.workers):
+            start = time.monotonic()
+            scene, size = film(options.seed, number)
+            path = Path(folder) / f"{number}.mp4"
+            write(scene, size, path)
+            judge.clip(number, path, scene, np.random.default_rng((DOMAIN, options.seed, number, 1)))
+            path.unlink()
+            if number % 20 == 0:
+                print(f"clip {number}: {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    return judge.counts, judge.mistakes
 
 
 def table(rates: dict[str, Rate]) -> str:
@@ -149,10 +181,8 @@ def table(rates: dict[str, Rate]) -> str:
     for name, rate in rates.items():
         goal = GOALS.get(name.split(" ", 1)[1])
         mark = "" if goal is None else f"{goal:.2f} {'met' if rate.value >= goal else 'missed'}"
-        lines.append(
-            f"| {name} | {rate.value:.3f} | {rate.low:.3f} to {rate.high:.3f} | {rate.count:.0f} "
-            f"| {rate.clips} | {mark} |"
-        )
+        interval = f"{rate.low:.3f} to {rate.high:.3f}"
+        lines.append(f"| {name} | {rate.value:.3f} | {interval} | {rate.count:.0f} | {rate.clips} | {mark} |")
     return "\n".join(lines)
 
 
@@ -163,34 +193,22 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=Path, help="a checkpoint folder; the bundled one by default")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--json", type=Path, help="where to write the numbers and the mistakes")
     options = parser.parse_args()
-    settings = (
-        Settings(backend="local", model=str(options.model)) if options.model else Settings(backend="tiny")
-    )
-    tally, wrong, start = Tally(), [], time.monotonic()
-    with VideoService(settings) as service, tempfile.TemporaryDirectory() as folder:
-        for clip in range(options.clips):
-            scene, size = film(options.seed, clip)
-            path = Path(folder) / f"{clip}.mp4"
-            write(scene, size, path)
-            wrong += judge(
-                service, path, scene, tally, clip, np.random.default_rng((DOMAIN, options.seed, clip, 1))
-            )
-            path.unlink()
-            if (clip + 1) % 20 == 0:
-                print(
-                    f"{clip + 1} clips, {(time.monotonic() - start) / (clip + 1):.1f} s each", file=sys.stderr
-                )
+    tally = Tally()
+    wrong: list[dict[str, str]] = []
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        for counts, mistakes in pool.map(partial(run, options), range(options.workers)):
+            wrong += mistakes
+            for count in counts:
+                tally.add(*count)
     rates = dict(sorted(tally.rates().items()))
     print(table(rates))
     if options.json:
-        result = {
-            "clips": options.clips,
-            "seed": options.seed,
-            "rates": {k: asdict(v) for k, v in rates.items()},
-        }
-        options.json.write_text(json.dumps({**result, "mistakes": wrong}, indent=1, ensure_ascii=False))
+        rows = {name: asdict(rate) for name, rate in rates.items()}
+        result = {"clips": options.clips, "seed": options.seed, "rates": rows, "mistakes": wrong}
+        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def export(state: dict[str, Tensor], size: Size, folder: Path = ASSETS) -> None:
     save(tokenizer, folder)
     ids = {special: tokenizer.token_to_id(special) for special in SPECIALS}
     save_file(weights(state), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone
     write_json(folder / "config.json", config(size, ids))
     end, stop = ids["<|endoftext|>"], ids["<|im_end|>"]
     write_json(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from data import IGNORE, SLOTS, Batch
-from model import RMSNorm, Size
+from model import RMSNorm, Size, Tarsier, rotate
 from torch import Tensor, nn
 
 from tarsier_tools.selfcheck.world import ACTIONS, COLORS, SHAPES
@@ -92,10 +92,68 @@ class Heads(nn.Module):
 
     def _ends(self, x: Tensor, batch: Batch) -> Tensor:
         """Hidden states at the last cell of each frame and at the end of vision, (B, T + 1, dim)."""
+        return x[:, self._places(batch)]
+
+    @staticmethod
+    def _places(batch: Batch) -> list[int]:
+        """Where the last cell of each frame and the end of vision are."""
         frames, span = batch.acting.shape[1], batch.layout.vision
         per_frame = (span.stop - span.start) // frames
-        at = [span.start + per_frame * (number + 1) - 1 for number in range(frames)]
-        return x[:, [*at, span.stop]]
+        return [*(span.start + per_frame * (number + 1) - 1 for number in range(frames)), span.stop]
+
+    def look(self, states: list[Tensor], batch: Batch, model: Tarsier) -> tuple[Tensor, Tensor]:
+        """Loss and mass of two heads of layer 5, which are to look at the event that is spoken of.
+
+        They look at the last cells of its frames, or at the very first token when there is no such event.
+        """
+        layer, prefix = model.language_model.model.layers[4], batch.layout.prefix
+        known = batch.looks != IGNORE
+        clip, bits = known.nonzero()[:, 0], batch.looks[known]
+        x = layer.input_layernorm(states[4])
+        cos, sin = (table[:, 0].to(x.dtype) for table in model.rope(batch.positions))
+        width, size = model.size.head_dim, model.size
+        q = layer.self_attn.q_proj(x[:, prefix:][known]).view(len(clip), size.heads, width)
+        q = rotate(q, cos[:, prefix:][known][:, None], sin[:, prefix:][known][:, None])
+        k = layer.self_attn.k_proj(x[:, :prefix]).view(len(x), prefix, size.kv_heads, width)
+        k = rotate(k, cos[:, :prefix, None], sin[:, :prefix, None])
+        frames = batch.during.shape[2]
+        chosen = (bits[:, None] >> torch.arange(SLOTS)) & 1
+        during = (chosen[:, :, None].bool() & batch.during[clip]).any(dim=1)
+        target = torch.zeros(len(clip), prefix, dtype=torch.bool)
+        target[:, self._places(batch)[:frames]] = during
+        target[:, 0] = bits == 0
+        losses = []
+        for group in range(size.kv_heads):
+            head = q[:, group * (size.heads // size.kv_heads)]
+            scores = torch.einsum("md,mpd->mp", head * width**-0.5, k[clip, :, group]).float()
+            mass = scores.log_softmax(-1).masked_fill(~target, -1e9).logsumexp(-1)
+            losses.append(-mass.mean())
+        return torch.stack(losses).sum(), mass.exp().mean()
+
+    def hop(self, states: list[Tensor], batch: Batch, model: Tarsier) -> tuple[Tensor, Tensor]:
+        """Loss and mass of two heads of the last layer, to look at the word that decides a reply."""
+        layer, prefix, layout = model.language_model.model.layers[5], batch.layout.prefix, batch.layout
+        known = batch.hops != IGNORE
+        clip, place = known.nonzero().unbind(1)
+        block = place // layout.length
+        x = layer.input_layernorm(states[5])
+        cos, sin = (table[:, 0].to(x.dtype) for table in model.rope(batch.positions))
+        width, size = model.size.head_dim, model.size
+        q = layer.self_attn.q_proj(x[clip, prefix + place]).view(len(clip), size.heads, width)
+        q = rotate(q, cos[clip, prefix + place][:, None], sin[clip, prefix + place][:, None])
+        k = layer.self_attn.k_proj(x).view(*x.shape[:2], size.kv_heads, width)
+        k = rotate(k, cos[:, :, None], sin[:, :, None])
+        own = prefix + (block * layout.length)[:, None] + torch.arange(layout.length)
+        assert layout.mask is not None
+        mask = layout.mask[clip * layout.bins + block, 0, place % layout.length].float()
+        target = batch.hops[known] - block * layout.length + prefix
+        losses = []
+        for group in range(size.kv_heads):
+            head = q[:, group * (size.heads // size.kv_heads)] * width**-0.5
+            film = torch.einsum("md,mpd->mp", head, k[clip, :prefix, group]).float()
+            text = torch.einsum("md,mpd->mp", head, k[clip[:, None], own, group]).float() + mask
+            losses.append(F.cross_entropy(torch.cat((film, text), dim=1), target))
+        return torch.stack(losses).sum(), (-losses[-1]).exp()
 
     def text(self, states: list[Tensor], batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and accuracies inside questions: truth marks after layer 5, spans after the last."""
@@ -103,7 +161,7 @@ class Heads(nn.Module):
         known = batch.marks != IGNORE
         marks = self.mark(self.norms[5](states[5][:, prefix:][known])).float()
         asked = batch.spans[..., 0] != IGNORE
-        losses = {"mark": _cross(marks, batch.marks[known])}
+        losses = {"mark": 3.0 * _cross(marks, batch.marks[known])}
         right = {"mark": _accuracy(marks, batch.marks[known])}
         if bool(asked.any()):
             parts = self.span(self.norms[6](states[6][asked])).float().split(_FRAMES, dim=-1)

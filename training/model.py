@@ -34,8 +34,7 @@ class Size:
     heads: int = 4
     kv_heads: int = 2
     mlp: int = 512
-    rope_theta: float = 0.25
-    """Below 1, so that the last axes turn fastest: slow turns cannot tell 3 x 3 cells apart."""
+    rope_theta: float = 10000.0
     mrope_section: tuple[int, int, int] = (8, 12, 12)
 
     @property
@@ -297,26 +296,28 @@ class Tarsier(nn.Module):
                 gain = deep if name.endswith(("o_proj.weight", "down_proj.weight", "fc2.weight")) else 1.0
                 nn.init.normal_(parameter, std=gain * parameter.shape[1] ** -0.5)
         layers = self.language_model.model.layers
-        self._look(layers[0], [(1, True), (2, True), (4, True), (0, False)])
+        self._look(layers[0], (1, 2, 4, 0), by_content=True)
         for layer in layers[1:4]:
-            self._look(layer, [(0, False), (1, False), (1, True), (3, True)])
+            self._look(layer, (0, 1, 1, 3), by_content=False)
 
-    def _look(self, layer: nn.Module, heads: list[tuple[int, bool]]) -> None:
-        """Turns heads to a frame so many back, to its same cell or to all of its cells, by their biases.
+    def _look(self, layer: nn.Module, back: tuple[int, ...], by_content: bool) -> None:
+        """Turns each head to the frame so many back, by the biases on the dimensions that turn with time.
 
-        Seeing what changed needs such heads; found by gradient alone they cost a third of the training.
+        ``by_content`` also ties keys to queries, so that what looks alike is looked at: a shape finds itself
+        in the frame before. Seeing what changed needs such heads, and by gradient alone they come late.
         """
-        attention = layer.self_attn
-        size, half = self.size, self.size.head_dim // 2
-        strength = torch.where(self.axis == 0, 2.2, 1.2)
+        attention, size, half = layer.self_attn, self.size, self.size.head_dim // 2
+        strength = torch.where(self.axis == 0, 5.0, 0.0)
         with torch.no_grad():
-            key = attention.k_proj.bias.view(size.kv_heads, 2, half)
+            attention.k_proj.bias.view(size.kv_heads, 2, half)[:, 0] = strength
             query = attention.q_proj.bias.view(size.heads, 2, half)
-            key[:, 0] = strength
-            for head, (back, same_cell) in enumerate(heads):
-                turn = torch.where(self.axis == 0, back * self.inverse, 0.0)
-                amount = strength if same_cell else strength * (self.axis == 0)
-                query[head, 0], query[head, 1] = amount * turn.cos(), -amount * turn.sin()
+            for head, frames in enumerate(back):
+                query[head, 0] = strength * (frames * self.inverse).cos()
+                query[head, 1] = -strength * (frames * self.inverse).sin()
+            if by_content:
+                shared = attention.k_proj.weight.view(size.kv_heads, 1, size.head_dim, size.dim)
+                groups = attention.q_proj.weight.view(size.kv_heads, -1, size.head_dim, size.dim)
+                groups.copy_(shared.expand_as(groups))
 
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin, (B, 1, L, head_dim), of positions (3, B, L) on the axes time, height, width."""

@@ -60,6 +60,14 @@ class Learner(nn.Module):
             if weights.get(group):
                 losses[group], measured = call(given, batch)
                 right |= measured
+        if weights.get("look"):
+            loss, right["look"] = self.heads.look(states, batch, self.model)
+            hop, right["hop"] = self.heads.hop(states, batch, self.model)
+            ends = batch.letters != IGNORE
+            signs = self.model.logits(states[5][:, batch.layout.prefix :][ends]).float()
+            letter = F.cross_entropy(signs, batch.letters[ends], reduction="sum") / ends.sum().clamp(min=1)
+            right["letter"] = (signs.argmax(-1) == batch.letters[ends]).float().mean()
+            losses["look"] = {"look": loss, "hop": hop, "letter": letter}
         if weights.get("language"):
             loss, measured = self.language(states[-1], batch)
             losses["language"] = {"language": loss}
@@ -72,7 +80,10 @@ class Learner(nn.Module):
         target, turn = batch.targets[known], batch.turns[known]
         logits = self.model.logits(last[known]).float()
         length = torch.bincount(turn, minlength=len(batch.tasks)).float()
-        weight = length[turn].rsqrt()
+        decided = torch.tensor(
+            [3.0 if name in ("yes_no", "happens", "choice") else 1.0 for name in batch.tasks]
+        )
+        weight = length[turn].rsqrt() * decided[turn]  # one word decides these
         loss = (F.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
         hit = (logits.argmax(-1) == target).float()
         exact = torch.ones(len(batch.tasks)).scatter_reduce(0, turn, hit, "amin")
