@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tarsier_tools
+from tarsier_tools import prompts
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.scoring import Tally, events_in_common, overlap, same_text
@@ -330,3 +331,23 @@ def test_the_bundled_model_says_what_it_can_do() -> None:
     about = json.loads((ASSETS / "tarsier.json").read_text())
     assert about["name"] == "tarsier2-tiny"
     assert about["abilities"]["languages"] == list(words.LANGUAGES)
+
+
+def test_the_bundled_model_understands_films_it_never_saw(tmp_path: Path) -> None:
+    """A smoke test, far below what training/REPORT.md measures on many more films."""
+    pytest.importorskip("transformers")
+    right = asked = found = happened = 0
+    with tarsier_tools.VideoService(tarsier_tools.Settings(backend="tiny")) as service:
+        for seed in range(6):
+            film = scene(90_000 + seed, n_events=1 + seed % 3)
+            path = tmp_path / f"{seed}.mp4"
+            write_mp4(path, film.render(np.arange(0, film.duration_s, 0.1), (252, 252)), 10)
+            told = words.parse_caption(service.caption(path).text)
+            found += events_in_common(told, [event.fact for event in film.events])
+            happened += len(film.events)
+            for fact, happens in words.claims(film.truth(), np.random.default_rng(seed)):
+                question = prompts.happens(words.event_phrase(fact))
+                right += (service.ask(path, question, yes_no=True).text == "Yes") == happens
+                asked += 1
+    assert found >= 0.7 * happened
+    assert right >= 0.7 * asked

@@ -1,8 +1,8 @@
 """Training-only heads: they tell the hidden states early what to hold, and are not exported.
 
 Cells of the vision tower say what stands where; the second layer says which of it acts; the third who acts
-how in a frame; the fourth what is known so far; the fifth, inside questions, whether what was said is true;
-the last, where a question for frames ends, which ones.
+how in a frame; the fourth what is known so far; the fifth, inside questions, whether what was said is true,
+while two of its heads look at the event spoken of; two heads of the last look at the word that decides.
 """
 
 from __future__ import annotations
