@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from data import IGNORE, SLOTS, Batch
+from data import Batch
+from labels import IGNORE, SLOTS
 from model import RMSNorm, Size, Tarsier, rotate
 from torch import Tensor, nn
 

@@ -21,8 +21,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
-from data import IGNORE, TASKS, Batch, Encoder, make_batch
+from data import TASKS, Batch, Encoder, make_batch
 from heads import Heads
+from labels import IGNORE
 from model import Size, Tarsier
 from tokenizer import build
 from torch import Tensor, nn

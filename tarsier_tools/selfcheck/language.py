@@ -9,14 +9,34 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from .vocabulary import ASK, LANGUAGES, WORDS, Language
 from .world import ACTIONS, COLORS, SHAPES, Action, Color, Event, Fact, Object, Shape, Truth
 
-Language = Literal["en", "zh-Hans", "zh-Hant"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
+__all__ = [
+    "LANGUAGES",
+    "Language",
+    "Question",
+    "caption",
+    "choice_questions",
+    "claims",
+    "dense_caption",
+    "event_phrase",
+    "event_sentence",
+    "frame_span",
+    "hard_negative",
+    "mentions",
+    "object_name",
+    "open_questions",
+    "parse_caption",
+    "parse_spans",
+    "span_text",
+    "yes_no_questions",
+]
+
 Kind = Literal["open", "yes_no", "happens", "choice"]
 T = TypeVar("T")
 
@@ -38,129 +58,9 @@ class Question:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Words:
-    """The words of one language, each table in the order of the world's tuples."""
-
-    colors: tuple[str, ...]
-    shapes: tuple[str, ...]
-    actions: tuple[str, ...]
-    """As said of somebody: "moves left"."""
-    acts: tuple[str, ...]
-    """As asked about: "move left"."""
-    object: str
-    still: str
-    nothing: str
-    then: str
-    stop: str
-    yes: str
-    no: str
-    numbers: tuple[str, ...]
-
-
-_WORDS: dict[Language, _Words] = {
-    "en": _Words(
-        colors=("red", "green", "blue", "yellow", "white"),
-        shapes=("circle", "square", "triangle", "star"),
-        actions=(
-            "moves left",
-            "moves right",
-            "moves up",
-            "moves down",
-            "grows",
-            "shrinks",
-            "appears",
-            "disappears",
-        ),
-        acts=("move left", "move right", "move up", "move down", "grow", "shrink", "appear", "disappear"),
-        object="{color} {shape}",
-        still="stays still",
-        nothing="Nothing happens.",
-        then=", then ",
-        stop=".",
-        yes="Yes",
-        no="No",
-        numbers=("None.", "One.", "Two.", "Three."),
-    ),
-    "zh-Hans": _Words(
-        colors=("红色", "绿色", "蓝色", "黄色", "白色"),
-        shapes=("圆形", "方形", "三角形", "星形"),
-        actions=("向左移动", "向右移动", "向上移动", "向下移动", "变大", "变小", "出现", "消失"),
-        acts=("向左移动", "向右移动", "向上移动", "向下移动", "变大", "变小", "出现", "消失"),
-        object="{color}{shape}",
-        still="保持不动",
-        nothing="什么也没有发生。",
-        then="，然后",
-        stop="。",
-        yes="是",
-        no="否",
-        numbers=("零个。", "一个。", "两个。", "三个。"),
-    ),
-    "zh-Hant": _Words(
-        colors=("紅色", "綠色", "藍色", "黃色", "白色"),
-        shapes=("圓形", "方形", "三角形", "星形"),
-        actions=("向左移動", "向右移動", "向上移動", "向下移動", "變大", "變小", "出現", "消失"),
-        acts=("向左移動", "向右移動", "向上移動", "向下移動", "變大", "變小", "出現", "消失"),
-        object="{color}{shape}",
-        still="保持不動",
-        nothing="什麼也沒有發生。",
-        then="，然後",
-        stop="。",
-        yes="是",
-        no="否",
-        numbers=("零個。", "一個。", "兩個。", "三個。"),
-    ),
-}
-
-_ASK: dict[Language, dict[str, tuple[str, ...]]] = {
-    "en": {
-        "action": ("What does the {object} do?",),
-        "object": ("Which shape {action}?", "What {action}?"),
-        "color": ("What color is the shape that {action}?", "What color is the {shape} that {action}?"),
-        "first": ("What happens first?",),
-        "last": ("What happens last?",),
-        "count": ("How many events happen?",),
-        "happens": ("What happens in the video?",),
-        "is_color": ("Is there a {color} shape?", "Is anything {color}?"),
-        "is_shape": ("Is there a {shape}?",),
-        "is_object": ("Is there a {object}?",),
-        "does_any": ("Does anything {act}?",),
-        "does": ("Does the {object} {act}?",),
-    },
-    "zh-Hans": {
-        "action": ("{object}做了什么？",),
-        "object": ("哪个图形{action}？", "什么{action}？"),
-        "color": ("{action}的图形是什么颜色？", "{action}的{shape}是什么颜色？"),
-        "first": ("首先发生了什么？",),
-        "last": ("最后发生了什么？",),
-        "count": ("发生了几个事件？",),
-        "happens": ("视频中发生了什么？",),
-        "is_color": ("有{color}的图形吗？", "有{color}的东西吗？"),
-        "is_shape": ("有{shape}吗？",),
-        "is_object": ("有{object}吗？",),
-        "does_any": ("有图形{act}吗？",),
-        "does": ("{object}{act}了吗？",),
-    },
-    "zh-Hant": {
-        "action": ("{object}做了什麼？",),
-        "object": ("哪個圖形{action}？", "什麼{action}？"),
-        "color": ("{action}的圖形是什麼顏色？", "{action}的{shape}是什麼顏色？"),
-        "first": ("首先發生了什麼？",),
-        "last": ("最後發生了什麼？",),
-        "count": ("發生了幾個事件？",),
-        "happens": ("影片中發生了什麼？",),
-        "is_color": ("有{color}的圖形嗎？", "有{color}的東西嗎？"),
-        "is_shape": ("有{shape}嗎？",),
-        "is_object": ("有{object}嗎？",),
-        "does_any": ("有圖形{act}嗎？",),
-        "does": ("{object}{act}了嗎？",),
-    },
-}
-
-
 def object_name(item: Object, language: Language = "en") -> str:
     """A shape of the world as a noun: "red circle"."""
-    words = _WORDS[language]
+    words = WORDS[language]
     return words.object.format(color=_color(item[0], language), shape=_shape(item[1], language))
 
 
@@ -179,7 +79,7 @@ def event_sentence(fact: Fact, language: Language = "en") -> str:
 
 def caption(facts: Sequence[Fact], language: Language = "en") -> str:
     """The canonical description of a clip: its events in order, in one sentence."""
-    words = _WORDS[language]
+    words = WORDS[language]
     if not facts:
         return words.nothing
     return _sentence(words.then.join(event_phrase(fact, language) for fact in facts), language)
@@ -206,7 +106,7 @@ def span_text(span: tuple[int, int]) -> str:
 def dense_caption(events: Sequence[Event], times_s: Sequence[float], language: Language = "en") -> str:
     """One line per event, its frames first: "<frame: 3-6> The red circle moves left."."""
     if not events:
-        return _WORDS[language].nothing
+        return WORDS[language].nothing
     lines = (f"{span_text(frame_span(e, times_s))} {event_sentence(e.fact, language)}" for e in events)
     return "\n".join(lines)
 
@@ -226,7 +126,7 @@ def parse_spans(text: str) -> list[tuple[int, int]]:
 
 def open_questions(truth: Truth, rng: np.random.Generator, language: Language = "en") -> list[Question]:
     """Questions with a short free reply; each has exactly one right one."""
-    words, ask = _WORDS[language], _Asker(rng, language, "open")
+    words, ask = WORDS[language], _Asker(rng, language, "open")
     facts = [event.fact for event in truth.events]
     questions = [ask("count", words.numbers[len(facts)])] if len(facts) < len(words.numbers) else []
     questions += [ask("first", caption(facts[:1], language)), ask("last", caption(facts[-1:], language))]
@@ -252,7 +152,7 @@ def open_questions(truth: Truth, rng: np.random.Generator, language: Language = 
 
 def yes_no_questions(truth: Truth, rng: np.random.Generator, language: Language = "en") -> list[Question]:
     """Questions answered by yes or no, about equally often, hard to tell apart by the words alone."""
-    words, ask = _WORDS[language], _Asker(rng, language, "yes_no")
+    words, ask = WORDS[language], _Asker(rng, language, "yes_no")
     facts, objects = [event.fact for event in truth.events], truth.objects
     reply = {True: words.yes, False: words.no}
     present = {color for color, _ in objects}, {shape for _, shape in objects}, {fact[2] for fact in facts}
@@ -272,7 +172,7 @@ def yes_no_questions(truth: Truth, rng: np.random.Generator, language: Language 
     for fact, wanted in claims(truth, rng):
         item = object_name(fact[:2], language)
         questions.append(
-            ask("does", reply[wanted], object=item, act=_WORDS[language].acts[ACTIONS.index(fact[2])])
+            ask("does", reply[wanted], object=item, act=WORDS[language].acts[ACTIONS.index(fact[2])])
         )
     for fact, wanted in claims(truth, rng):
         questions.append(
@@ -361,14 +261,14 @@ class _Asker:
         self.rng, self.language, self.kind = rng, language, kind
 
     def __call__(self, topic: str, answer: str, **said: str) -> Question:
-        text = _pick(self.rng, _ASK[self.language][topic]).format(**said)
+        text = _pick(self.rng, ASK[self.language][topic]).format(**said)
         return Question(self.kind, topic, text, answer, self.language)
 
     def choose(self, topic: str, right: str, wrong: Sequence[str], n_options: int, **said: str) -> Question:
         picked = self.rng.permutation(len(wrong))[: n_options - 1]
         options = [wrong[index] for index in picked.tolist()]
         options.insert(int(self.rng.integers(len(options) + 1)), right)
-        text = _pick(self.rng, _ASK[self.language][topic]).format(**said)
+        text = _pick(self.rng, ASK[self.language][topic]).format(**said)
         return Question(self.kind, topic, text, right, self.language, tuple(options))
 
 
@@ -377,15 +277,15 @@ def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 def _color(color: Color, language: Language) -> str:
-    return _WORDS[language].colors[COLORS.index(color)]
+    return WORDS[language].colors[COLORS.index(color)]
 
 
 def _shape(shape: Shape, language: Language) -> str:
-    return _WORDS[language].shapes[SHAPES.index(shape)]
+    return WORDS[language].shapes[SHAPES.index(shape)]
 
 
 def _action(action: Action, language: Language) -> str:
-    return _WORDS[language].actions[ACTIONS.index(action)]
+    return WORDS[language].actions[ACTIONS.index(action)]
 
 
 def _said(value: Color | Shape | Action, language: Language) -> dict[str, str]:
@@ -394,11 +294,11 @@ def _said(value: Color | Shape | Action, language: Language) -> dict[str, str]:
         return {"color": _color(value, language)}
     if value in SHAPES:
         return {"shape": _shape(value, language)}
-    return {"act": _WORDS[language].acts[ACTIONS.index(value)]}
+    return {"act": WORDS[language].acts[ACTIONS.index(value)]}
 
 
 def _sentence(phrase: str, language: Language) -> str:
-    return phrase[0].upper() + phrase[1:] + _WORDS[language].stop
+    return phrase[0].upper() + phrase[1:] + WORDS[language].stop
 
 
 def _swapped_objects(item: Object, present: Sequence[Object]) -> list[Object]:
@@ -419,7 +319,7 @@ def _first_some(
 def _table(pick: str) -> dict[str, int]:
     """Word, lower case -> its place in the world's tuple, over all languages."""
     return {
-        word.lower(): place for words in _WORDS.values() for place, word in enumerate(getattr(words, pick))
+        word.lower(): place for words in WORDS.values() for place, word in enumerate(getattr(words, pick))
     }
 
 

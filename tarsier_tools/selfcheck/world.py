@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .drawing import REACH, coverage
+
 Shape = Literal["circle", "square", "triangle", "star"]
 Color = Literal["red", "green", "blue", "yellow", "white"]
 Action = Literal["move_left", "move_right", "move_up", "move_down", "grow", "shrink", "appear", "disappear"]
@@ -46,7 +48,6 @@ _STEP: dict[Action, tuple[int, int]] = {
 }
 _AGAIN = (0.19, 0.19, 0.19, 0.19, 0.07, 0.07, 0.05, 0.05)  # chances of each action for one who acted before
 _PROGRESS = np.linspace(0, 1, 6)[:, None]  # where a path is checked for collisions
-_REACH = 1.2  # no shape reaches further from its centre than this times its radius
 _CLEARANCE = 0.02  # least distance between two shapes, and to the border
 _RADII = ((0.1, 0.12), (0.105, 0.175), (0.165, MAX_RADIUS))  # of the growing, of others, of the shrinking
 _VISIBLE = 0.6  # an event seen by less than this share of its duration is not told of
@@ -182,7 +183,9 @@ class Scene:
                     continue
                 cached = masks.get(index)
                 if cached is None or cached[0] != (x, y, radius):
-                    rows, columns, mask = _mask(actor.shape, (x, y, radius), scale, stretch, (width, height))
+                    rows, columns, mask = coverage(
+                        actor.shape, (x, y, radius), scale, stretch, (width, height)
+                    )
                     cached = masks[index] = ((x, y, radius), rows, columns, mask)
                 patch = canvas[cached[1], cached[2]]
                 patch += (cached[3] * np.float32(alpha))[..., None] * (
@@ -334,7 +337,7 @@ def _place(
     place = []
     for axis, side in enumerate(extent):
         step = _STEP[action][axis] if action in _STEP else 0
-        margin = _REACH * radius * (1.65 if action == "grow" else 1.0) + _CLEARANCE
+        margin = REACH * radius * (1.65 if action == "grow" else 1.0) + _CLEARANCE
         low, high = margin + MIN_MOVE * (step < 0), side - margin - MIN_MOVE * (step > 0)
         place.append(rng.uniform(low, high))
     return place
@@ -366,7 +369,7 @@ def _act(
             target[2] = rng.uniform(0.57, 0.625) * radius
         if not MIN_RADIUS - 0.005 <= target[2] <= MAX_RADIUS + 0.005:
             continue
-        margin = _REACH * target[2] + _CLEARANCE / 2
+        margin = REACH * target[2] + _CLEARANCE / 2
         if not all(margin <= target[axis] <= extent[axis] - margin for axis in (0, 1)):
             continue
         path = state + _PROGRESS * (np.asarray(target) - state)
@@ -389,42 +392,3 @@ def _tint(rng: np.random.Generator, color: Color) -> tuple[float, float, float]:
     """The colour as painted: a little off its name, as in life."""
     red, green, blue = np.clip(np.asarray(_RGB[color]) + rng.uniform(-14, 14, size=3), 0, 255).tolist()
     return red, green, blue
-
-
-def _mask(
-    shape: Shape,
-    place: tuple[float, float, float],
-    scale: float,
-    stretch: NDArray[np.float64],
-    size: tuple[int, int],
-) -> tuple[slice, slice, NDArray[np.float32]]:
-    """Rows, columns and coverage (0..1, float32, anti-aliased) of a shape in a picture of (width, height).
-
-    ``scale`` is pixels per unit; ``stretch`` how much more than that each axis is enlarged when the
-    picture's sides are not in the scene's proportion.
-    """
-    (x, y, radius), (width, height) = place, size
-    cx, cy, reach = x * scale * stretch[0], y * scale * stretch[1], _REACH * radius * scale + 2
-    left, right = max(int(cx - reach * stretch[0]), 0), min(int(cx + reach * stretch[0]) + 2, width)
-    top, bottom = max(int(cy - reach * stretch[1]), 0), min(int(cy + reach * stretch[1]) + 2, height)
-    u = ((np.arange(left, right, dtype=np.float32) + 0.5 - np.float32(cx)) / np.float32(stretch[0]))[None, :]
-    v = ((np.arange(top, bottom, dtype=np.float32) + 0.5 - np.float32(cy)) / np.float32(stretch[1]))[:, None]
-    r = np.float32(radius * scale)
-    if shape == "circle":
-        distance = np.sqrt(u * u + v * v) - r
-    elif shape == "square":
-        distance = np.maximum(np.abs(u), np.abs(v)) - np.float32(0.87) * r
-    elif shape == "triangle":  # upright, its point up
-        flank = np.float32(0.866) * np.abs(u) - np.float32(0.5) * v - np.float32(0.6) * r
-        distance = np.maximum(flank, v - np.float32(0.62) * r)
-    else:  # five points, one up: fold the plane into a half sector and measure to the edge in it
-        sector = np.float32(2 * np.pi / 5)
-        turn = np.abs((np.arctan2(u, -v) + sector / 2) % sector - sector / 2)
-        length = np.sqrt(u * u + v * v)
-        a, b = length * np.cos(turn), length * np.sin(turn)
-        tip, dent = np.float32(1.2) * r, np.float32(0.55) * r
-        dent_a, dent_b = dent * np.cos(sector / 2), dent * np.sin(sector / 2)
-        edge = np.hypot(dent_a - tip, dent_b)
-        distance = ((a - tip) * dent_b - b * (dent_a - tip)) / edge
-    coverage = np.clip(np.float32(0.5) - distance, 0, 1).astype(np.float32)
-    return slice(top, bottom), slice(left, right), coverage
