@@ -40,9 +40,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def score(
-        self, requests: Sequence[ScoreRequest], *, on_progress: Progress = no_progress
-    ) -> list[Scores]:
+    def score(self, requests: Sequence[ScoreRequest], *, on_progress: Progress = no_progress) -> list[Scores]:
         """The log-likelihood of each candidate of each request.
 
         Raises BackendRejected when the model behind it gives no probabilities; otherwise as generate.
