@@ -42,7 +42,6 @@ QUESTIONS = ("Describe the video in detail.", "What is the largest object in the
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "generation_config.json",
 )
 
 
