@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from tarsier_tools import (
     Answer,
     Caption,
+    Chapter,
     Choice,
     Coverage,
     FrameImage,
@@ -17,11 +18,14 @@ from tarsier_tools import (
     Localization,
     ModelUsed,
     Segment,
+    Statement,
+    Timeline,
     TimeRange,
     Timings,
     TrackInfo,
     Usage,
     VideoInfo,
+    WindowScore,
 )
 
 OUT = Path(__file__).with_name("schema.md")
@@ -30,19 +34,23 @@ RESULTS: dict[type[BaseModel], str] = {
     Caption: "`caption`",
     Answer: "`ask`",
     Localization: "`locate`",
+    Timeline: "`timeline`",
     VideoInfo: "`info`",
     FrameSet: "`frames`",
 }
 PARTS: tuple[type[BaseModel], ...] = (
+    Chapter,
     Choice,
     Coverage,
     FrameImage,
     ModelUsed,
     Segment,
+    Statement,
     TimeRange,
     Timings,
     TrackInfo,
     Usage,
+    WindowScore,
 )
 
 HEAD = """# The JSON of results

@@ -33,29 +33,35 @@ from tarsier_tools.errors import (
     VideoUnavailable,
     VideoUnreadable,
 )
-from tarsier_tools.types import (
-    Abilities,
+from tarsier_tools.results import (
     Answer,
     Caption,
+    Chapter,
     Choice,
-    Clip,
-    Completion,
     Coverage,
     FrameImage,
     FrameSet,
     Localization,
-    ModelInfo,
     ModelUsed,
+    Segment,
+    Statement,
+    Timeline,
+    TimeRange,
+    Timings,
+    TrackInfo,
+    VideoInfo,
+    WindowScore,
+)
+from tarsier_tools.types import (
+    Abilities,
+    Clip,
+    Completion,
+    ModelInfo,
     Progress,
     Request,
     ScoreRequest,
     Scores,
-    Segment,
-    TimeRange,
-    Timings,
-    TrackInfo,
     Usage,
-    VideoInfo,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +81,7 @@ __all__ = [
     "BackendUnavailable",
     "Cancelled",
     "Caption",
+    "Chapter",
     "Choice",
     "Clip",
     "Completion",
@@ -93,9 +100,11 @@ __all__ = [
     "Segment",
     "Settings",
     "SourceNotAllowed",
+    "Statement",
     "TarsierError",
     "TimeRange",
     "TimeRangeError",
+    "Timeline",
     "Timings",
     "TrackInfo",
     "Usage",
@@ -107,6 +116,7 @@ __all__ = [
     "VideoTooLarge",
     "VideoUnavailable",
     "VideoUnreadable",
+    "WindowScore",
     "__version__",
 ]
 

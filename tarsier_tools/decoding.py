@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tarsier_tools.config import Settings
 from tarsier_tools.frames import FramesWanted, probe, write_frames
-from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated
+from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated, read_clips
 from tarsier_tools.media.reader import Limits
 from tarsier_tools.media.source import Source
-from tarsier_tools.types import FrameSet, Progress, VideoInfo
+from tarsier_tools.results import FrameSet, VideoInfo
+from tarsier_tools.types import Progress
 
 if TYPE_CHECKING:
     from tarsier_tools.media.worker import DecodeWorker
@@ -59,6 +61,23 @@ class Decoding:
             source=source.name,
             spec=spec,
             decoder=decoder,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+
+    def clips(
+        self, source: Source, specs: Sequence[ClipSpec], on_progress: Progress
+    ) -> Iterator[tuple[int, DecodedClip]]:
+        """Many ranges of one video in one pass, see :func:`~tarsier_tools.media.clips.read_clips`."""
+        if self._settings.isolate:
+            for number, spec in enumerate(specs):
+                yield number, self.clip(source, spec, on_progress)
+            return
+        yield from read_clips(
+            source.path,
+            source=source.name,
+            specs=specs,
+            decoder=self._settings.decoder,
             limits=self._limits,
             on_progress=on_progress,
         )

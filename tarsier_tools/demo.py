@@ -26,10 +26,10 @@ from tarsier_tools.cli.session import make_console
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import TarsierError, UsageError
 from tarsier_tools.media.writer import write_mp4
+from tarsier_tools.results import Localization, Segment
 from tarsier_tools.selfcheck import language
 from tarsier_tools.selfcheck.world import Event, Scene, Truth, random_scene
 from tarsier_tools.service import VideoService
-from tarsier_tools.types import Localization, Segment
 
 T = TypeVar("T")
 

@@ -19,14 +19,8 @@ from tarsier_tools.media.clips import Chosen, ClipSpec, Decoder, check_spec, cho
 from tarsier_tools.media.reader import Limits, VideoReader, open_video
 from tarsier_tools.media.sheet import contact_sheet, save_jpeg
 from tarsier_tools.media.transform import resize
-from tarsier_tools.types import (
-    Coverage,
-    FrameImage,
-    FrameSet,
-    Progress,
-    VideoInfo,
-    no_progress,
-)
+from tarsier_tools.results import Coverage, FrameImage, FrameSet, VideoInfo
+from tarsier_tools.types import Progress, no_progress
 
 if TYPE_CHECKING:
     import numpy as np

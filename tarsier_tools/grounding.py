@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tarsier_tools import parse
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.prompts import Language
-from tarsier_tools.types import Completion, ModelUsed, Segment, Timings, Usage
+from tarsier_tools.results import ModelUsed, Segment, Timings
+from tarsier_tools.types import Completion, Usage
 
 if TYPE_CHECKING:
     from tarsier_tools.media.clips import ClipSpec, DecodedClip
@@ -78,6 +79,7 @@ def ground(asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequenc
         "video": seen.given,
         "prompt": prompt,
         "language": asked.language,
+        "prompt_language": asked.language,
         "coverage": seen.decoded.coverage,
         "model": ModelUsed(
             name=info.name,

@@ -6,7 +6,6 @@ cannot be seen is never answered.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,33 +13,24 @@ from types import TracebackType
 from typing import Self, get_args
 
 from tarsier_tools import arguments, parse, prompts
-from tarsier_tools.backends import choose_backend, open_backend
 from tarsier_tools.backends.base import Backend
-from tarsier_tools.clip_cache import ClipCache, file_stamp
-from tarsier_tools.config import MiB, Settings
-from tarsier_tools.decoding import Decoding
-from tarsier_tools.errors import ReplyError, UsageError, VideoNotFound
+from tarsier_tools.config import Settings
+from tarsier_tools.errors import ReplyError, UsageError
 from tarsier_tools.frames import FramesWanted
-from tarsier_tools.grounding import Asked, Seen, clip_warnings, ground, reply_warnings, segment
-from tarsier_tools.media import source as sources
+from tarsier_tools.grounding import Asked, Seen, ground, reply_warnings, segment
 from tarsier_tools.media.clips import ClipSpec, check_spec
-from tarsier_tools.prompts import Detail, Language
+from tarsier_tools.prompts import Detail
+from tarsier_tools.results import Answer, Caption, Choice, FrameSet, Localization, Segment, VideoInfo
 from tarsier_tools.types import (
-    Answer,
-    Caption,
-    Choice,
     Completion,
-    FrameSet,
-    Localization,
     Progress,
     Request,
     SamplingMethod,
     ScoreRequest,
-    Segment,
     Usage,
-    VideoInfo,
     no_progress,
 )
+from tarsier_tools.workbench import Workbench
 
 
 class VideoService:
@@ -70,19 +60,12 @@ class VideoService:
 
     def __init__(self, settings: Settings | None = None, backend: Backend | None = None) -> None:
         self.settings = settings or Settings.load()
-        self._given = backend
-        self._opened: Backend | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-        self._decoding = Decoding(self.settings)
-        self._clips = ClipCache(self.settings.clip_cache_mb * MiB)
+        self._bench = Workbench(self.settings, backend)
 
     @property
     def backend_choice(self) -> tuple[str, str]:
         """Which backend answers, and why: two texts for a front end to print. Opens nothing."""
-        if self._given is not None:
-            return self._given.info.backend, "given by the caller"
-        return choose_backend(self.settings)
+        return self._bench.backend_choice
 
     def caption(
         self,
@@ -108,7 +91,7 @@ class VideoService:
         arguments.one_of("detail", detail, get_args(Detail))
         limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
-        asked = self._ask(seen, tag, on_progress)
+        asked = self._bench.ask(seen, tag, on_progress)
         still = seen.decoded.info.frame_count == 1
         prompt = prompts.caption(tag, detail, image=still)
         completion = _generate(asked, prompt, limit, on_progress)
@@ -161,7 +144,7 @@ class VideoService:
         options = None if choices is None else arguments.options(choices)
         limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
-        asked = self._ask(seen, tag, on_progress)
+        asked = self._bench.ask(seen, tag, on_progress)
         if options is None and not yes_no:
             completion = _generate(asked, text, limit, on_progress)
             return Answer(
@@ -221,7 +204,7 @@ class VideoService:
         text = arguments.words("event", event)
         limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
-        asked = self._ask(seen, tag, on_progress)
+        asked = self._bench.ask(seen, tag, on_progress)
         prompt = prompts.locate(text, tag)
         completion = _generate(asked, prompt, limit, on_progress)
         happens = prompts.yes_no(prompts.happens(text, tag), tag)
@@ -246,7 +229,9 @@ class VideoService:
             found=bool(segments),
             segments=segments,
             method="frames",
-            score=shares[0],
+            best_score=shares[0],
+            threshold=0.5,
+            score_kind="raw probability of yes, not calibrated",
             resolution_s=seen.decoded.coverage.largest_gap_s,
             reply=completion.text.strip(),
             **ground(asked, prompt, (completion.usage, usage), warnings),
@@ -254,7 +239,7 @@ class VideoService:
 
     def info(self, video: str | Path, *, on_progress: Progress = no_progress) -> VideoInfo:
         """What is known of a video without decoding it; no model is needed."""
-        return self._decoding.info(self._resolve(video, on_progress))
+        return self._bench.decoding.info(self._bench.resolve(video, on_progress))
 
     def frames(
         self,
@@ -294,16 +279,11 @@ class VideoService:
             overwrite=overwrite,
         )
         wanted.check()
-        return self._decoding.frames(self._resolve(video, on_progress), wanted, on_progress)
+        return self._bench.decoding.frames(self._bench.resolve(video, on_progress), wanted, on_progress)
 
     def close(self) -> None:
         """Give back the model that was opened, the worker and the memory; no call works after it."""
-        with self._lock:
-            opened, self._opened, self._closed = self._opened, None, True
-        self._clips.clear()
-        self._decoding.close()
-        if opened is not None:
-            opened.close()
+        self._bench.close()
 
     def __enter__(self) -> Self:
         return self
@@ -312,14 +292,6 @@ class VideoService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _resolve(self, video: str | Path, on_progress: Progress) -> sources.Source:
-        self._check_open()
-        return sources.resolve(video, self.settings, on_progress=on_progress)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError("The service is closed.", hint="Make a new VideoService.")
 
     def _look(
         self,
@@ -337,36 +309,8 @@ class VideoService:
         wanted = arguments.frames(frames, self.settings.frames)
         spec = ClipSpec(start_s, end_s, wanted, sampling, fps, self.settings.max_pixels)
         check_spec(spec)  # before anything is downloaded
-        source = self._resolve(video, on_progress)
-        try:
-            key = (source.path, file_stamp(source.path), spec)
-        except OSError as error:
-            raise VideoNotFound(
-                f"{source.name} is no longer there: {error.strerror}.", hint="Check the path."
-            ) from error
-        decoded, cached = self._clips.get(key, lambda: self._decoding.clip(source, spec, on_progress))
-        return Seen(
-            given=source.given,
-            decoded=decoded,
-            cached=cached,
-            began=began,
-            video_s=time.perf_counter() - began,
-            warnings=clip_warnings(decoded, spec),
-        )
-
-    def _ask(self, seen: Seen, language: Language, on_progress: Progress) -> Asked:
-        """Turn to the model, opening it when this is the first time."""
-        began = time.perf_counter()
-        backend = self._given
-        if backend is None:
-            if self._opened is None:  # told of outside the lock: a callback may do anything
-                on_progress(0, 1, "opening the model")
-            with self._lock:
-                self._check_open()
-                if self._opened is None:
-                    self._opened = open_backend(self.settings)
-                backend = self._opened
-        return Asked(seen, backend, language, began)
+        source = self._bench.resolve(video, on_progress)
+        return self._bench.look(source, spec, on_progress, began=began)
 
 
 def _generate(asked: Asked, prompt: str, max_new_tokens: int, on_progress: Progress) -> Completion:

@@ -1,7 +1,6 @@
-"""The values that pass between the parts: what goes in, what the seam carries, what comes out.
+"""The values that cross the seam between the service and whatever runs a model.
 
-Times are seconds (float) from the first frame shown; ranges are half-open, ``[start_s, end_s)``.
-Results are frozen pydantic models, so that every front end gets their JSON and its schema for free.
+Times are seconds (float) from the first frame shown. What users get is in :mod:`tarsier_tools.results`.
 """
 
 from __future__ import annotations
@@ -25,9 +24,6 @@ SamplingMethod = Literal["uniform", "time", "fps"]
 
 def no_progress(done: int, total: int, message: str) -> None:
     """The progress callback that does nothing."""
-
-
-# ---------------------------------------------------------------- the seam: what a backend sees
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +168,7 @@ class ModelInfo:
 
     Attributes:
         name: what to call it in a result ("tarsier2-tiny", a folder's name, a hub id).
-        backend: "tiny", "local" or "scripted".
+        backend: "tiny", "local", "remote" or "scripted".
         device, dtype: "" when there is none (the scripted backend).
         context_tokens: the longest prompt plus reply, None when not known.
     """
@@ -184,174 +180,3 @@ class ModelInfo:
     revision: str = ""
     context_tokens: int | None = None
     abilities: Abilities = field(default_factory=Abilities)
-
-
-# ---------------------------------------------------------------- results: what the user gets
-
-
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TimeRange(_Result):
-    """A half-open stretch of time, ``[start_s, end_s)``."""
-
-    start_s: float = Field(ge=0, description="Seconds from the video's first frame.")
-    end_s: float = Field(gt=0, description="Seconds from the video's first frame; the end is excluded.")
-
-    @property
-    def duration_s(self) -> float:
-        return self.end_s - self.start_s
-
-
-class TrackInfo(_Result):
-    """One audio or subtitle track."""
-
-    kind: Literal["audio", "subtitle"] = Field(description="What the track holds.")
-    codec: str = Field(description="As FFmpeg names it, for example aac.")
-    language: str = Field(default="", description="As the container gives it, mostly ISO 639-2; often empty.")
-
-
-class VideoInfo(_Result):
-    """What is known of a video without decoding it."""
-
-    source: str = Field(description="The path or URL as it was given.")
-    container: str = Field(description="The container found in the bytes, not in the file's name.")
-    codec: str = Field(description="As FFmpeg names it, for example h264.")
-    width: int = Field(description="Pixels, after rotation.")
-    height: int = Field(description="Pixels, after rotation.")
-    rotation: int = Field(description="Degrees that the picture is turned by for showing: 0, 90, 180 or 270.")
-    duration_s: float = Field(ge=0, description="From the first frame to the end of the last.")
-    frame_count: int = Field(ge=1, description="Frames that are shown.")
-    average_fps: float = Field(gt=0, description="Frames per second over the whole video.")
-    variable_rate: bool = Field(description="Frames are not evenly spaced in time.")
-    size_bytes: int = Field(ge=0, description="Of the file.")
-    tracks: tuple[TrackInfo, ...] = Field(
-        default=(), description="Audio and subtitle tracks; the model is not given them."
-    )
-    decoder: str = Field(description="Which decoder reads it: pyav, decord or pillow.")
-
-
-class Coverage(_Result):
-    """What the model was really shown."""
-
-    video_duration_s: float = Field(description="Of the whole video.")
-    asked: TimeRange = Field(description="The range asked for, clamped to the video.")
-    frame_times_s: tuple[float, ...] = Field(description="Presentation times of the frames shown.")
-    frame_indices: tuple[int, ...] = Field(description="Numbers of the frames shown, from 0.")
-    frame_size: tuple[int, int] = Field(description="Width and height of the frames shown, pixels.")
-    largest_gap_s: float = Field(description="The longest stretch in the range of which nothing was seen.")
-    sampling: SamplingMethod = Field(description="How the frames were chosen.")
-    decoder: str = Field(description="What decoded them: pyav, decord or pillow.")
-    skipped: tuple[str, ...] = Field(default=(), description="What was left out, one sentence each.")
-
-
-class ModelUsed(_Result):
-    """Which model answered, and how."""
-
-    name: str = Field(description="Which checkpoint.")
-    backend: str = Field(description="What ran it: tiny, local or scripted.")
-    device: str = Field(default="", description="Where it ran, for example cpu or cuda; empty when nowhere.")
-    dtype: str = Field(default="", description="The numbers it ran in, for example bfloat16.")
-    note: str = Field(default="", description="What to know about this model before trusting the answer.")
-
-
-class Timings(_Result):
-    """Where the time went, in seconds."""
-
-    video_s: float = Field(description="Finding, decoding and resizing; near 0 when the clip was cached.")
-    model_s: float = Field(description="The model, opening it the first time included.")
-    total_s: float = Field(description="From the call to the result.")
-    clip_cached: bool = Field(description="The decoded clip came from the cache.")
-    prefix_cached: bool = Field(
-        description="The model had seen the clip before and did not pay for it again."
-    )
-
-
-class _Grounded(_Result):
-    """What every answer carries."""
-
-    video: str = Field(description="The path or URL as it was given.")
-    prompt: str = Field(description="The prompt that the model was given.")
-    language: str = Field(description="Of the prompt, as a BCP-47 tag.")
-    coverage: Coverage = Field(description="What of the video the model was shown.")
-    model: ModelUsed = Field(description="Which model answered.")
-    usage: Usage = Field(description="Tokens of all requests that this call made.")
-    timings: Timings = Field(description="Where the time went, and what came from a cache.")
-    warnings: tuple[str, ...] = Field(default=(), description="What to know before trusting it; sentences.")
-
-
-class Segment(_Result):
-    """A stretch of the video with what was found in it."""
-
-    start_s: float = Field(ge=0, description="Seconds from the video's first frame.")
-    end_s: float = Field(gt=0, description="Seconds from the video's first frame; the end is excluded.")
-    text: str = Field(default="", description="What happens, in words.")
-    score: float | None = Field(
-        default=None, description="See score_kind of the result; None for not scored."
-    )
-
-
-class Caption(_Grounded):
-    """A description of a video."""
-
-    text: str = Field(description="What the model wrote.")
-    events: tuple[Segment, ...] = Field(
-        default=(), description="With detail='events': each event and its time."
-    )
-    finish_reason: Literal["stop", "length"] = Field(description="length: the reply was cut.")
-
-
-class Choice(_Result):
-    """One of the answers to choose from."""
-
-    letter: str = Field(description="A, B, C...; empty for yes and no, which have none.")
-    text: str = Field(description="The choice as it was given.")
-    probability: float = Field(ge=0, le=1, description="Share of the model's probability; not calibrated.")
-
-
-class Answer(_Grounded):
-    """An answer to a question about a video."""
-
-    question: str = Field(description="As it was asked.")
-    text: str = Field(description="What the model wrote, or the reply that it gives the highest probability.")
-    method: Literal["generated", "choices", "yes_no"] = Field(
-        description="generated: the model wrote it; otherwise the replies offered were scored."
-    )
-    choices: tuple[Choice, ...] = Field(default=(), description="All choices with their probabilities.")
-    score: float | None = Field(
-        default=None, description="Probability of the answer given, among the choices; raw, not calibrated."
-    )
-    finish_reason: Literal["stop", "length"] = Field(default="stop", description="length: the reply was cut.")
-
-
-class Localization(_Grounded):
-    """When an event happens."""
-
-    event: str = Field(description="As it was asked for.")
-    found: bool = Field(description="The model says that it happens, and in which frames.")
-    segments: tuple[Segment, ...] = Field(description="In the order of time; empty when nothing was found.")
-    method: str = Field(description="How it was found: frames (the model wrote frame numbers).")
-    score: float | None = Field(description="Probability of yes to 'does this happen'; raw, not calibrated.")
-    score_kind: str = Field(
-        default="raw probability of yes, not calibrated", description="What the score is."
-    )
-    resolution_s: float = Field(description="No boundary is known more finely than this.")
-    reply: str = Field(description="What the model wrote.")
-
-
-class FrameImage(_Result):
-    """One frame written to a file."""
-
-    index: int = Field(description="Number of the frame in the video, from 0.")
-    time_s: float = Field(description="Its presentation time.")
-    path: str = Field(description="The JPEG file.")
-
-
-class FrameSet(_Result):
-    """Frames taken from a video."""
-
-    video: str = Field(description="The path or URL as it was given.")
-    frames: tuple[FrameImage, ...] = Field(description="In the order of time.")
-    sheet: str | None = Field(default=None, description="Path of the contact sheet.")
-    coverage: Coverage = Field(description="Which frames were written, and which could not be.")

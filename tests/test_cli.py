@@ -32,21 +32,9 @@ from tarsier_tools.errors import (
     VideoTooLarge,
     VideoUnreadable,
 )
+from tarsier_tools.results import Answer, Caption, FrameSet, Localization, VideoInfo
 from tarsier_tools.service import VideoService
-from tarsier_tools.types import (
-    Abilities,
-    Answer,
-    Caption,
-    Completion,
-    FrameSet,
-    Localization,
-    Progress,
-    Request,
-    ScoreRequest,
-    Scores,
-    VideoInfo,
-    no_progress,
-)
+from tarsier_tools.types import Abilities, Completion, Progress, Request, ScoreRequest, Scores, no_progress
 
 VIDEO = str(Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4")
 CLEVER = Abilities(languages=("en", "zh-Hans", "zh-Hant"), yes_no=True, choices=True, frames=True, dense=True)

@@ -9,7 +9,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from tarsier_tools import types
+from tarsier_tools import results, types
 from tarsier_tools.cli import app
 from tarsier_tools.cli.failures import EXIT_CODES
 from tarsier_tools.cli.models import Models, ModelStatus
@@ -20,22 +20,22 @@ GROUP = typer.main.get_command(app)
 COMMANDS = GROUP.commands  # type: ignore[attr-defined]
 ASKING = {"caption", "ask", "locate"}
 RESULTS: list[type[BaseModel]] = [
-    types.Caption,
-    types.Answer,
-    types.Localization,
-    types.FrameSet,
-    types.VideoInfo,
+    results.Caption,
+    results.Answer,
+    results.Localization,
+    results.FrameSet,
+    results.VideoInfo,
     Models,
     ModelStatus,
-    types.Segment,
-    types.Choice,
-    types.Coverage,
-    types.TimeRange,
-    types.ModelUsed,
+    results.Segment,
+    results.Choice,
+    results.Coverage,
+    results.TimeRange,
+    results.ModelUsed,
     types.Usage,
-    types.Timings,
-    types.TrackInfo,
-    types.FrameImage,
+    results.Timings,
+    results.TrackInfo,
+    results.FrameImage,
 ]
 
 

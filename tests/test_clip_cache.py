@@ -12,7 +12,8 @@ import pytest
 from tarsier_tools.clip_cache import ClipCache, file_stamp
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.clips import DecodedClip
-from tarsier_tools.types import Clip, Coverage, TimeRange, VideoInfo
+from tarsier_tools.results import Coverage, TimeRange, VideoInfo
+from tarsier_tools.types import Clip
 
 
 def decoded(size_bytes: int) -> DecodedClip:

@@ -17,7 +17,7 @@ from tarsier_tools.media.clips import ClipSpec, DecodedClip, largest_gap, read_c
 from tarsier_tools.media.reader import Limits
 from tarsier_tools.media.transform import fit_size, frame_budget
 from tarsier_tools.media.worker import DecodeWorker
-from tarsier_tools.types import TimeRange
+from tarsier_tools.results import TimeRange
 from tests.corpus import GOOD, Track, picture, read_number, steady, write
 from tests.corpus_bad import BAD
 

@@ -84,6 +84,7 @@ def ours(module: str) -> set[str]:
 def test_errors_and_types_import_nothing_of_ours() -> None:
     assert ours("errors") == set()
     assert ours("types") == set()
+    assert {name.rpartition(".")[0] for name in ours("results")} <= {"tarsier_tools", "tarsier_tools.types"}
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -116,7 +117,7 @@ def test_only_settings_read_the_environment() -> None:
 
 
 def test_the_service_names_no_concrete_backend() -> None:
-    for module in ("service", "grounding", "decoding"):
+    for module in ("service", "workbench", "grounding", "decoding"):
         backends = {name for name in ours(module) if name.startswith("tarsier_tools.backends.")}
         assert backends <= {
             "tarsier_tools.backends.base",
@@ -176,6 +177,7 @@ PUBLIC = [
     "BackendUnavailable",
     "Cancelled",
     "Caption",
+    "Chapter",
     "Choice",
     "Clip",
     "Completion",
@@ -194,9 +196,11 @@ PUBLIC = [
     "Segment",
     "Settings",
     "SourceNotAllowed",
+    "Statement",
     "TarsierError",
     "TimeRange",
     "TimeRangeError",
+    "Timeline",
     "Timings",
     "TrackInfo",
     "Usage",
@@ -208,6 +212,7 @@ PUBLIC = [
     "VideoTooLarge",
     "VideoUnavailable",
     "VideoUnreadable",
+    "WindowScore",
     "__version__",
 ]
 

@@ -234,7 +234,7 @@ class TestLocate:
         (segment,) = found.segments
         assert (segment.start_s, segment.end_s, segment.text) == (times[2], times[5], "a circle moves")
         assert found.found
-        assert found.score == pytest.approx(0.9)
+        assert found.best_score == pytest.approx(0.9)
         assert found.method == "frames"
         assert found.reply == "<frame: 3-5>"
         assert found.resolution_s == found.coverage.largest_gap_s
@@ -281,7 +281,7 @@ class TestLocate:
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves")
         assert not found.found
         assert found.segments == ()
-        assert found.score == pytest.approx(0.2)
+        assert found.best_score == pytest.approx(0.2)
         assert found.reply == "<frame: 3-5>"
         assert "yes has a probability of only 0.20" in found.warnings[0]
 
@@ -570,7 +570,7 @@ class TestIsolation:
         backend = scripted("Red.")
         VideoService(backend=backend).caption(VIDEO)
         isolated.caption(VIDEO)
-        assert isolated._given.requests[-1].clip.fingerprint == backend.requests[0].clip.fingerprint  # type: ignore[union-attr]
+        assert isolated._bench._given.requests[-1].clip.fingerprint == backend.requests[0].clip.fingerprint  # type: ignore[union-attr]
 
     def test_errors_of_the_worker_are_the_same_errors(self, isolated: VideoService, tmp_path: Path) -> None:
         (tmp_path / "bad.mp4").write_text("no video")

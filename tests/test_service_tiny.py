@@ -56,8 +56,8 @@ def test_an_event_is_looked_for_in_two_requests_that_share_the_video(videos: Vid
     found = videos.locate(VIDEO, "a red circle moves left")
     assert found.usage.vision_tokens == 2 * videos.ask(VIDEO, "What?").usage.vision_tokens
     assert found.usage.cached_tokens > found.usage.vision_tokens / 2
-    assert found.score is not None
-    assert 0 <= found.score <= 1
+    assert found.best_score is not None
+    assert 0 <= found.best_score <= 1
 
 
 def test_special_tokens_in_a_question_are_plain_words(videos: VideoService) -> None:

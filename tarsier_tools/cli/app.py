@@ -14,7 +14,7 @@ from tarsier_tools.cli.models import render_models, survey
 from tarsier_tools.cli.session import Screen, session
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
-from tarsier_tools.types import Answer
+from tarsier_tools.results import Answer
 
 app = typer.Typer(
     name="tarsier-tools",

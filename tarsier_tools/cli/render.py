@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tarsier_tools.cli.text import clean, clean_line, format_time
 from tarsier_tools.cli.timeline import ASCII, UNICODE, timeline
-from tarsier_tools.types import (
+from tarsier_tools.results import (
     Answer,
     Caption,
     Coverage,
@@ -22,9 +22,9 @@ from tarsier_tools.types import (
     ModelUsed,
     TimeRange,
     Timings,
-    Usage,
     VideoInfo,
 )
+from tarsier_tools.types import Usage
 
 _LABEL = 10  # cells for the name of a detail
 _MAX_TIMELINE = 100  # cells; a longer bar is no easier to read
@@ -76,7 +76,7 @@ def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterat
 def localization(result: Localization, look: Look) -> Iterator[Text]:
     """The segments, a timeline of the range that was asked, and the details."""
     event = clean_line(result.event)
-    score = f"  (yes {result.score:.0%}, raw)" if result.score is not None else ""
+    score = f"  (yes {result.best_score:.0%}, raw)" if result.best_score is not None else ""
     verdict = ("Found: ", "bold green") if result.found else ("Not found: ", "bold yellow")
     yield Text.assemble(verdict, event, (score, "dim"))
     for segment in result.segments:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tarsier_tools.cli.text import format_time
-from tarsier_tools.types import Segment, TimeRange
+from tarsier_tools.results import Segment, TimeRange
 
 MIN_WIDTH = 16
 

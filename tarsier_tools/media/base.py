@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from tarsier_tools.errors import UsageError, VideoTooLarge, VideoUnreadable
-from tarsier_tools.types import Progress, VideoInfo, no_progress
+from tarsier_tools.results import VideoInfo
+from tarsier_tools.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

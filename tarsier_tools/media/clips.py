@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tarsier_tools.errors import TimeRangeError, UsageError, VideoUnreadable
-from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
+from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video, read_windows
 from tarsier_tools.media.sampling import plan
 from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, resize
-from tarsier_tools.types import (
-    Clip,
-    Coverage,
-    Progress,
-    SamplingMethod,
-    TimeRange,
-    VideoInfo,
-    no_progress,
-)
+from tarsier_tools.results import Coverage, TimeRange, VideoInfo
+from tarsier_tools.types import Clip, Progress, SamplingMethod, no_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,15 +97,54 @@ def read_clip(
     """
     check_spec(spec)
     with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
-        info = reader.info
         chosen = choose_frames(reader, spec)
-        asked, wanted = chosen.asked, len(chosen.indices)
-        budget = frame_budget(wanted, spec.max_pixels)
-        shown = _read(reader.read(chosen.indices), wanted, budget, on_progress)
-        notes = [*chosen.notes, *reader.skipped, *shown.notes(wanted)]
+        frames = reader.read(chosen.indices)
+        return _make_clip(reader, spec, chosen, frames, on_progress)
+
+
+def read_clips(
+    path: Path,
+    *,
+    source: str,
+    specs: Sequence[ClipSpec],
+    decoder: Decoder = "pyav",
+    limits: Limits | None = None,
+    on_progress: Progress = no_progress,
+) -> Iterator[tuple[int, DecodedClip]]:
+    """Many ranges of one video in one pass over the file, which may overlap and come in any order.
+
+    Yields (number of the spec, its clip), each as soon as its last frame is there. Each clip equals what
+    :func:`read_clip` gives for its spec, but for a clip of which no frame can be decoded: it is left out.
+
+    Raises as read_clip, when the first clip is asked for; VideoUnreadable when no clip at all can be read.
+    """
+    for spec in specs:
+        check_spec(spec)
+    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
+        chosen = [choose_frames(reader, spec) for spec in specs]
+        read = 0
+        for done, (number, frames) in enumerate(read_windows(reader, [each.indices for each in chosen]), 1):
+            if not all(frame.damaged for frame in frames):
+                read += 1
+                yield number, _make_clip(reader, specs[number], chosen[number], frames, no_progress)
+            on_progress(done, len(specs), "reading frames")
+    if specs and not read:
+        raise VideoUnreadable(
+            f"None of the frames wanted of {source} can be decoded undamaged.",
+            hint="Ask for another range, or convert the video with ffmpeg first.",
+        )
+
+
+def _make_clip(
+    reader: VideoReader, spec: ClipSpec, chosen: Chosen, frames: Iterable[Frame], on_progress: Progress
+) -> DecodedClip:
+    """The clip that these frames make; frames that were chosen and are missing count as damaged."""
+    info, asked, wanted = reader.info, chosen.asked, len(chosen.indices)
+    shown = _read(frames, wanted, frame_budget(wanted, spec.max_pixels), on_progress)
+    notes = [*chosen.notes, *reader.skipped, *shown.notes(wanted)]
     if not shown.images:
         raise VideoUnreadable(
-            f"None of the {wanted} frames wanted of {source} can be decoded undamaged.",
+            f"None of the {wanted} frames wanted of {info.source} can be decoded undamaged.",
             hint="Ask for another range, or convert the video with ffmpeg first.",
         )
     times = tuple(shown.times_s)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits, too_slow
 from tarsier_tools.media.packets import PacketList, PacketTable
-from tarsier_tools.types import TrackInfo, VideoInfo
+from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
     from av.packet import Packet

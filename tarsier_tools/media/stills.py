@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
-from tarsier_tools.types import VideoInfo
+from tarsier_tools.results import VideoInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
