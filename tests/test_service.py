@@ -581,7 +581,7 @@ class TestIsolation:
     def test_closing_the_service_ends_its_worker(self) -> None:
         videos = VideoService(Settings(isolate=True), scripted())
         videos.info(VIDEO)
-        worker = videos._decoding._worker
+        worker = videos._bench.decoding._worker
         assert worker
         videos.close()
         with pytest.raises(UsageError, match="worker is closed"):
