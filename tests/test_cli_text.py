@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tarsier_tools.cli.text import clean, clean_line, escape_json, format_time, parse_time
 from tarsier_tools.cli.timeline import ASCII, timeline
 from tarsier_tools.results import Segment, TimeRange
+from tarsier_tools.text import clean, clean_line, escape_json, format_time, parse_time
 
 TIMES = {
     "0": 0.0,

@@ -20,7 +20,7 @@ MODULES = {
     if "assets" not in path.parts
 }
 
-PURE = ("prompts", "parse", "arguments", "media/sampling", "media/transform")
+PURE = ("prompts", "parse", "arguments", "text", "media/sampling", "media/transform")
 WORLDLY = {"os", "io", "pathlib", "socket", "subprocess", "threading", "time", "random", "tempfile", "shutil"}
 HEAVY = {"av", "decord", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "httpx"}
 HEAVY |= {"typer", "rich", "mcp", "langchain_core", "llama_index", "sqlite3"}

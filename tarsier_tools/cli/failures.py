@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from tarsier_tools.cli.text import clean_line, escape_json
 from tarsier_tools.errors import BackendError, Cancelled, ReplyError, TarsierError, UsageError, VideoError
+from tarsier_tools.text import clean_line, escape_json
 
 EXIT_CODES: tuple[tuple[type[TarsierError], int], ...] = (
     (UsageError, 2),

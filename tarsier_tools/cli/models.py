@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.text import Text
 
 from tarsier_tools.backends import TINY_FOLDER, choose_backend
-from tarsier_tools.cli.text import clean_line
 from tarsier_tools.config import Settings
+from tarsier_tools.text import clean_line
 
 INSTALL = "pip install 'tarsier-tools[local]'"
 EXTRA = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")

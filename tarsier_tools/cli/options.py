@@ -15,9 +15,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
-from tarsier_tools.cli.text import parse_time
 from tarsier_tools.config import BackendName, Settings
 from tarsier_tools.prompts import LANGUAGES, Detail
+from tarsier_tools.text import parse_time
 from tarsier_tools.types import SamplingMethod
 
 TIME_FORMS = "12.5, MM:SS or H:MM:SS"

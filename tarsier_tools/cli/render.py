@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from tarsier_tools.cli.text import clean, clean_line, format_time
 from tarsier_tools.cli.timeline import ASCII, UNICODE, timeline
 from tarsier_tools.results import (
     Answer,
@@ -24,6 +23,7 @@ from tarsier_tools.results import (
     Timings,
     VideoInfo,
 )
+from tarsier_tools.text import clean, clean_line, format_time
 from tarsier_tools.types import Usage
 
 _LABEL = 10  # cells for the name of a detail

@@ -20,9 +20,9 @@ from rich.text import Text
 
 from tarsier_tools.cli.failures import print_json
 from tarsier_tools.cli.render import Look
-from tarsier_tools.cli.text import clean_line
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import Cancelled
+from tarsier_tools.text import clean_line
 from tarsier_tools.types import Progress
 
 if TYPE_CHECKING:

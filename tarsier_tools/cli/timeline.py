@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tarsier_tools.cli.text import format_time
 from tarsier_tools.results import Segment, TimeRange
+from tarsier_tools.text import format_time
 
 MIN_WIDTH = 16
 
