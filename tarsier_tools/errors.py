@@ -13,6 +13,7 @@
       BackendError                the model cannot answer
         BackendUnavailable        something is missing: an extra, weights, memory, a server
         BackendRejected           the request itself was refused: too long, not supported
+        BackendTimeout            a server took longer than it may (retryable)
         BackendFailed             the model broke while it worked (retryable)
       ReplyError                  the model's text could not be read as asked for
       UsageError                  an argument has a value that makes no sense (also a ValueError)
@@ -96,6 +97,12 @@ class BackendUnavailable(BackendError):
 
 class BackendRejected(BackendError):
     """The request itself was refused, for example because it is too long."""
+
+
+class BackendTimeout(BackendError):
+    """A server took longer than it may. The message names the limit."""
+
+    retryable = True
 
 
 class BackendFailed(BackendError):

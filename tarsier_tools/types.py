@@ -21,6 +21,9 @@ Progress = Callable[[int, int, str], None]
 SamplingMethod = Literal["uniform", "time", "fps"]
 """How frames are chosen: Tarsier2's rule by frame index, evenly in time, or at a fixed rate."""
 
+Scoring = Literal["texts", "words", "none"]
+"""What a backend can score: any text, only words among the likeliest next tokens, or nothing."""
+
 
 def no_progress(done: int, total: int, message: str) -> None:
     """The progress callback that does nothing."""
@@ -113,8 +116,9 @@ class Completion:
     Attributes:
         text: without the reply prefix and without special tokens.
         finish_reason: "stop" at an end token, "length" when max_new_tokens were used up.
-        token_ids: the generated ids, the end token included.
-        logprobs: natural-log probability of each generated token, same length as token_ids.
+        token_ids: the generated ids, the end token included; () when a server does not tell them.
+        logprobs: natural-log probability of each generated token, same length as token_ids where those are
+            known; () when a server gives none.
         prefill_s: seconds until the first token; decode_s: seconds for the rest.
     """
 
@@ -171,6 +175,7 @@ class ModelInfo:
         backend: "tiny", "local", "remote" or "scripted".
         device, dtype: "" when there is none (the scripted backend).
         context_tokens: the longest prompt plus reply, None when not known.
+        scoring: what ``score`` takes; a server may give few probabilities or none.
     """
 
     name: str
@@ -180,3 +185,4 @@ class ModelInfo:
     revision: str = ""
     context_tokens: int | None = None
     abilities: Abilities = field(default_factory=Abilities)
+    scoring: Scoring = "texts"

@@ -30,7 +30,7 @@ READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
 ALLOWED = {
     "av": READERS,
     "decord": READERS,
-    "httpx": ("media/source", "media/download"),
+    "httpx": ("media/source", "media/download", "backends/remote/"),
     "torch": ("backends/tarsier2/",),
     "transformers": ("backends/tarsier2/",),
     "tokenizers": ("backends/tarsier2/",),
@@ -174,6 +174,7 @@ PUBLIC = [
     "BackendError",
     "BackendFailed",
     "BackendRejected",
+    "BackendTimeout",
     "BackendUnavailable",
     "Cancelled",
     "Caption",
