@@ -25,7 +25,9 @@ sys.path.insert(0, str(ROOT))
 from report import publish  # noqa: E402
 
 from tarsier_tools.errors import TarsierError  # noqa: E402
-from tarsier_tools.media.reader import open_video, read_windows  # noqa: E402
+from tarsier_tools.media.clips import ClipSpec, read_clip  # noqa: E402
+from tarsier_tools.media.reader import open_video  # noqa: E402
+from tarsier_tools.media.windows import read_clips  # noqa: E402
 from tests.corpus import GOOD, Good, Track, picture, read_number, steady, write  # noqa: E402
 
 Images = dict[int, np.ndarray]
@@ -218,16 +220,15 @@ def sharing(folder: Path, small: bool) -> list[str]:
     count = 120 if small else 900
     path = folder / "windows.mp4"
     write(path, Track(range(count), steady(count), width=320, height=192, gop=30), draw=scenery)
-    windows = [list(range(start, start + 60, 4)) for start in range(0, count - 59, 20)]
-    with open_video(path) as reader:
-        before = cpu_s()
-        shared = sum(len(frames) for _, frames in read_windows(reader, windows))
-        middle = cpu_s()
-        alone = sum(len(list(reader.read(window))) for window in windows)
-        after = cpu_s()
-    assert shared == alone
+    specs = [ClipSpec(start / 30, start / 30 + 2, frames=15) for start in range(0, count - 59, 20)]
+    before = cpu_s()
+    shared = {number: found.clip.fingerprint for number, found in read_clips(path, source="", specs=specs)}
+    middle = cpu_s()
+    alone = [read_clip(path, source="", spec=spec).clip.fingerprint for spec in specs]
+    after = cpu_s()
+    assert [shared[number] for number in range(len(specs))] == alone
     return [
-        f"{len(windows)} windows of 2 s, 15 frames each, two thirds shared with the next: one pass "
+        f"{len(specs)} windows of 2 s, 15 frames each, two thirds shared with the next: one pass "
         f"{middle - before:.2f} CPU s, each by itself {after - middle:.2f} "
         f"({(after - middle) / (middle - before):.1f}x)."
     ]

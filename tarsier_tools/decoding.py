@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsier_tools.config import Settings
-from tarsier_tools.frames import FramesWanted, probe, write_frames
-from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated, read_clips
+from tarsier_tools.frames import FramesWanted, probe, view_frames, write_frames
+from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated
 from tarsier_tools.media.reader import Limits
 from tarsier_tools.media.source import Source
-from tarsier_tools.results import FrameSet, VideoInfo
+from tarsier_tools.media.windows import read_clips, read_clips_isolated
+from tarsier_tools.results import FrameSet, FrameView, VideoInfo
 from tarsier_tools.types import Progress
 
 if TYPE_CHECKING:
@@ -68,10 +70,21 @@ class Decoding:
     def clips(
         self, source: Source, specs: Sequence[ClipSpec], on_progress: Progress
     ) -> Iterator[tuple[int, DecodedClip]]:
-        """Many ranges of one video in one pass, see :func:`~tarsier_tools.media.clips.read_clips`."""
+        """Many ranges of one video, see :func:`~tarsier_tools.media.windows.read_clips`.
+
+        In the worker they come in batches, and progress is told between those.
+        """
         if self._settings.isolate:
-            for number, spec in enumerate(specs):
-                yield number, self.clip(source, spec, on_progress)
+            yield from read_clips_isolated(
+                self._isolated(),
+                source.path,
+                source=source.name,
+                specs=specs,
+                decoder=self._settings.decoder,
+                limits=self._limits,
+                on_progress=on_progress,
+                timeout_s=self._limits.timeout_s,
+            )
             return
         yield from read_clips(
             source.path,
@@ -82,15 +95,30 @@ class Decoding:
             on_progress=on_progress,
         )
 
-    def frames(self, source: Source, wanted: FramesWanted, on_progress: Progress) -> FrameSet:
+    def frames(
+        self, source: Source, wanted: FramesWanted, out_dir: Path, overwrite: bool, on_progress: Progress
+    ) -> FrameSet:
         """Write frames of a video to files."""
-        common = (source.path, source.name, wanted, self._settings.decoder, self._limits)
+        decoder = self._settings.decoder
+        common = (source.path, source.name, wanted, out_dir, overwrite, decoder, self._limits)
         if self._settings.isolate:
             on_progress(0, 1, "writing frames")
             written = self._isolated().call(write_frames, *common, timeout_s=self._limits.timeout_s)
         else:
             written = write_frames(*common, on_progress=on_progress)
         return written.model_copy(update={"video": source.given})
+
+    def view(
+        self, source: Source, wanted: FramesWanted, max_bytes: int | None, on_progress: Progress
+    ) -> FrameView:
+        """Frames of a video as pictures in memory."""
+        common = (source.path, source.name, wanted, max_bytes, self._settings.decoder, self._limits)
+        if self._settings.isolate:
+            on_progress(0, 1, "reading frames")
+            view = self._isolated().call(view_frames, *common, timeout_s=self._limits.timeout_s)
+        else:
+            view = view_frames(*common, on_progress=on_progress)
+        return view.model_copy(update={"video": source.given})
 
     def close(self) -> None:
         """End the worker, if there is one."""

@@ -14,7 +14,7 @@ import pytest
 
 from tarsier_tools.errors import Cancelled, UsageError, VideoNotFound, VideoTooLarge
 from tarsier_tools.media import pyav_feed
-from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video, read_windows
+from tarsier_tools.media.reader import Frame, Limits, open_video
 from tests.corpus import GOOD, Good, Track, read_number, steady, write
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -214,34 +214,6 @@ def test_frames_that_are_not_there_are_refused_at_once(long_video: Path, wanted:
         reader.read(wanted)
 
 
-def test_windows_get_their_frames_in_one_pass(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = [[20, 25, 30], [0, 10, 20], [25, 30, 35, 35], [590]]
-    passes = 0
-    read = VideoReader.read
-
-    def counted(self: VideoReader, indices: list[int]) -> object:
-        nonlocal passes
-        passes += 1
-        return read(self, indices)
-
-    monkeypatch.setattr(VideoReader, "read", counted)
-    with open_video(long_video) as reader:
-        dealt = [(number, numbers(frames)) for number, frames in read_windows(reader, windows)]
-    assert dealt == [(1, [0, 10, 20]), (0, [20, 25, 30]), (2, [25, 30, 35]), (3, [590])]
-    assert passes == 1
-
-
-def test_windows_that_would_hold_too_many_frames_are_refused_before_decoding(long_video: Path) -> None:
-    room = Limits(max_output_bytes=96 * 72 * 3 * 4)
-    with open_video(long_video, limits=room) as reader:
-        apart = [list(range(start, start + 4)) for start in range(0, 100, 4)]
-        assert len(list(read_windows(reader, apart))) == 25
-        with pytest.raises(VideoTooLarge, match="5 frames"):
-            read_windows(reader, [[0, 1, 2, 3, 4]])
-        with pytest.raises(UsageError):
-            read_windows(reader, [[0], []])
-
-
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
@@ -260,6 +232,32 @@ def test_a_request_for_too_much_decoding_is_refused(long_video: Path) -> None:
         assert numbers(list(reader.read([0, 99]))) == [0, 99]
         with pytest.raises(VideoTooLarge, match="limit of 100"):
             list(reader.read(range(0, 600, 20)))
+
+
+def test_a_read_in_stretches_may_take_long_in_all_but_not_for_one_frame(long_video: Path) -> None:
+    with open_video(long_video, limits=Limits(max_decoded_frames=40)) as reader:
+        assert numbers(list(reader.read(range(0, 600, 20), in_stretches=True))) == list(range(0, 600, 20))
+    few = Limits(max_decoded_frames=15)
+    with open_video(long_video, limits=few) as reader, pytest.raises(VideoTooLarge, match="limit of 15"):
+        list(reader.read([25], in_stretches=True))
+
+
+def test_the_time_for_a_stretch_starts_anew_with_each_frame(
+    long_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def ticking() -> float:
+        nonlocal now
+        now += 0.05
+        return now
+
+    monkeypatch.setattr("tarsier_tools.media.base.time.monotonic", ticking)
+    with open_video(long_video, limits=Limits(timeout_s=40)) as reader:
+        assert len(list(reader.read(range(0, 600, 2), in_stretches=True))) == 300
+        assert now > 40 + 40
+        with pytest.raises(VideoTooLarge, match="longer than the limit of 40 s"):
+            list(reader.read(range(600)))
 
 
 def test_the_time_that_the_caller_takes_does_not_count(

@@ -42,6 +42,9 @@ class Limits:
         max_decoded_frames: frames decoded for one request, those in between included.
         max_output_bytes: memory for the frames that are held at the same time.
         timeout_s: seconds of work for one request; the time that the caller takes between frames is free.
+
+    A read in stretches (see :meth:`VideoReader.read`) is a request for one frame after the other: it may
+    take hours in all, as long as it keeps moving.
     """
 
     max_file_bytes: int = 4096 * MiB
@@ -113,12 +116,19 @@ class Deadline:
     Args:
         limit_s: seconds.
         source: the video, as the user named it.
+        in_stretches: the limit starts anew with each :meth:`moved`.
     """
 
-    def __init__(self, limit_s: float, source: str) -> None:
+    def __init__(self, limit_s: float, source: str, *, in_stretches: bool = False) -> None:
+        self.in_stretches = in_stretches
         self._limit_s = limit_s
         self._source = source
         self._end = time.monotonic() + limit_s
+
+    def moved(self) -> None:
+        """Something came out of the work."""
+        if self.in_stretches:
+            self._end = time.monotonic() + self._limit_s
 
     def check(self) -> None:
         """Raise VideoTooLarge when the time is up."""
@@ -192,11 +202,15 @@ class VideoReader(ABC):
         Calls ``deadline.check`` between steps. Raises VideoError and its kinds only.
         """
 
-    def read(self, indices: Sequence[int], *, on_progress: Progress = no_progress) -> Iterator[Frame]:
+    def read(
+        self, indices: Sequence[int], *, in_stretches: bool = False, on_progress: Progress = no_progress
+    ) -> Iterator[Frame]:
         """Decode the frames of these numbers in one pass, and give each as soon as it is there.
 
         Args:
             indices: in any order, with duplicates if need be; each distinct frame comes once, ascending.
+            in_stretches: the limits on time and on decoded frames hold from one frame to the next instead of
+                for all of them, for videos of any length whose caller can be stopped.
             on_progress: called with the number of frames done and wanted.
 
         Raises UsageError at once for no indices or one that is not in the video; while reading,
@@ -211,10 +225,10 @@ class VideoReader(ABC):
                 raise UsageError(
                     f"Frame {index} is not in {self.info.source}.", hint=f"Its frames are 0 to {count - 1}."
                 )
-        return self._read(wanted, on_progress)
+        deadline = Deadline(self._limits.timeout_s, self.info.source, in_stretches=in_stretches)
+        return self._read(wanted, deadline, on_progress)
 
-    def _read(self, wanted: list[int], on_progress: Progress) -> Iterator[Frame]:
-        deadline = Deadline(self._limits.timeout_s, self.info.source)
+    def _read(self, wanted: list[int], deadline: Deadline, on_progress: Progress) -> Iterator[Frame]:
         got: set[int] = set()
         damaged: list[int] = []
         with closing(self._decode(wanted, deadline)) as frames:
@@ -225,6 +239,7 @@ class VideoReader(ABC):
                 with deadline.paused():
                     on_progress(len(got), len(wanted), "decoding")
                     yield frame
+                deadline.moved()
         lost = [index for index in wanted if index not in got]
         if lost:
             self._note(f"{_count(lost)} could not be decoded: {_listed(lost)}.")

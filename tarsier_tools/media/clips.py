@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tarsier_tools.errors import TimeRangeError, UsageError, VideoUnreadable
-from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video, read_windows
+from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
 from tarsier_tools.media.sampling import plan
 from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, resize
 from tarsier_tools.results import Coverage, TimeRange, VideoInfo
@@ -98,55 +98,22 @@ def read_clip(
     check_spec(spec)
     with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
         chosen = choose_frames(reader, spec)
-        frames = reader.read(chosen.indices)
-        return _make_clip(reader, spec, chosen, frames, on_progress)
+        shown = Shown(frame_budget(len(chosen.indices), spec.max_pixels))
+        for done, frame in enumerate(reader.read(chosen.indices), start=1):
+            shown.add(frame, resize)
+            on_progress(done, len(chosen.indices), "reading frames")
+        return make_clip(reader, spec, chosen, shown)
 
 
-def read_clips(
-    path: Path,
-    *,
-    source: str,
-    specs: Sequence[ClipSpec],
-    decoder: Decoder = "pyav",
-    limits: Limits | None = None,
-    on_progress: Progress = no_progress,
-) -> Iterator[tuple[int, DecodedClip]]:
-    """Many ranges of one video in one pass over the file, which may overlap and come in any order.
+def make_clip(reader: VideoReader, spec: ClipSpec, chosen: Chosen, shown: Shown) -> DecodedClip:
+    """The clip of the frames that were read; those that were chosen and are missing count as damaged.
 
-    Yields (number of the spec, its clip), each as soon as its last frame is there. Each clip equals what
-    :func:`read_clip` gives for its spec, but for a clip of which no frame can be decoded: it is left out.
-
-    Raises as read_clip, when the first clip is asked for; VideoUnreadable when no clip at all can be read.
+    Raises VideoUnreadable when there is none.
     """
-    for spec in specs:
-        check_spec(spec)
-    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
-        chosen = [choose_frames(reader, spec) for spec in specs]
-        read = 0
-        for done, (number, frames) in enumerate(read_windows(reader, [each.indices for each in chosen]), 1):
-            if not all(frame.damaged for frame in frames):
-                read += 1
-                yield number, _make_clip(reader, specs[number], chosen[number], frames, no_progress)
-            on_progress(done, len(specs), "reading frames")
-    if specs and not read:
-        raise VideoUnreadable(
-            f"None of the frames wanted of {source} can be decoded undamaged.",
-            hint="Ask for another range, or convert the video with ffmpeg first.",
-        )
-
-
-def _make_clip(
-    reader: VideoReader, spec: ClipSpec, chosen: Chosen, frames: Iterable[Frame], on_progress: Progress
-) -> DecodedClip:
-    """The clip that these frames make; frames that were chosen and are missing count as damaged."""
     info, asked, wanted = reader.info, chosen.asked, len(chosen.indices)
-    shown = _read(frames, wanted, frame_budget(wanted, spec.max_pixels), on_progress)
     notes = [*chosen.notes, *reader.skipped, *shown.notes(wanted)]
     if not shown.images:
-        raise VideoUnreadable(
-            f"None of the {wanted} frames wanted of {info.source} can be decoded undamaged.",
-            hint="Ask for another range, or convert the video with ffmpeg first.",
-        )
+        raise nothing_undamaged(wanted, info.source)
     times = tuple(shown.times_s)
     clip = Clip(tuple(shown.images), tuple(shown.indices), times, _fingerprint(shown))
     height, width, _ = clip.frames[0].shape
@@ -162,6 +129,14 @@ def _make_clip(
         skipped=(*notes, *_outside(asked, times, info.average_fps)),
     )
     return DecodedClip(info, clip, coverage)
+
+
+def nothing_undamaged(wanted: int, source: str) -> VideoUnreadable:
+    """The error for when no frame is left to show."""
+    return VideoUnreadable(
+        f"None of the {wanted} frames wanted of {source} can be decoded undamaged.",
+        hint="Ask for another range, or convert the video with ffmpeg first.",
+    )
 
 
 def read_clip_isolated(
@@ -257,14 +232,40 @@ def _asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]
 
 
 @dataclass(slots=True)
-class _Shown:
-    """What was read: the shrunk images, which frames they are, and what became of the others."""
+class Shown:
+    """What was read so far: the shrunk images, which frames they are, and what became of the others.
 
+    Attributes:
+        budget: pixels of an image at most.
+    """
+
+    budget: int
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
     damaged: int = 0
     reshaped: int = 0
+    _decoded_size: tuple[int, int] = (0, 0)
+    _size: tuple[int, int] = (0, 0)
+
+    def add(
+        self, frame: Frame, shrink: Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.uint8]]
+    ) -> None:
+        """Take the next frame in.
+
+        Args:
+            shrink: :func:`~tarsier_tools.media.transform.resize`, or something that remembers its results.
+        """
+        if frame.damaged:
+            self.damaged += 1
+            return
+        height, width, _ = frame.image.shape
+        if not self.images:
+            self._decoded_size, self._size = (width, height), fit_size(width, height, self.budget)
+        self.reshaped += (width, height) != self._decoded_size
+        self.images.append(shrink(frame.image, self._size))
+        self.indices.append(frame.index)
+        self.times_s.append(frame.time_s)
 
     def notes(self, wanted: int) -> list[str]:
         """What to say about it, one sentence each."""
@@ -279,24 +280,6 @@ class _Shown:
         return notes
 
 
-def _read(frames: Iterable[Frame], wanted: int, budget: int, on_progress: Progress) -> _Shown:
-    shown = _Shown()
-    decoded_size = size = (0, 0)
-    for done, frame in enumerate(frames, start=1):
-        if frame.damaged:
-            shown.damaged += 1
-        else:
-            height, width, _ = frame.image.shape
-            if not shown.images:
-                decoded_size, size = (width, height), fit_size(width, height, budget)
-            shown.reshaped += (width, height) != decoded_size
-            shown.images.append(resize(frame.image, size))
-            shown.indices.append(frame.index)
-            shown.times_s.append(frame.time_s)
-        on_progress(done, wanted, "reading frames")
-    return shown
-
-
 def _outside(asked: TimeRange, times: tuple[float, ...], average_fps: float) -> tuple[str, ...]:
     """What to say when frames chosen by number, at a varying frame rate, lie outside the range."""
     slack = 1 / average_fps
@@ -309,7 +292,7 @@ def _outside(asked: TimeRange, times: tuple[float, ...], average_fps: float) -> 
     )
 
 
-def _fingerprint(shown: _Shown) -> str:
+def _fingerprint(shown: Shown) -> str:
     digest = hashlib.sha256()
     for image, index in zip(shown.images, shown.indices, strict=True):
         height, width, _ = image.shape

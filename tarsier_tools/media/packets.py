@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_REORDERED = 17
 """No codec that is read holds a frame back for more packets than this."""
+
+_STEADY = 0.9
+"""A stream is steady when so many of the steps from packet to packet are equal."""
 
 
 @dataclass(slots=True)
@@ -41,6 +45,27 @@ class PacketList:
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    def mark_losses(self) -> None:
+        """Find out what was lost on the way; for transport streams, which have no index and no checksums.
+
+        A packet that lost its time is not shown. Where the beat of an otherwise steady stream has a gap,
+        packets are missing: the one before may be cut, and what follows may refer to what is not there. Both
+        kinds count as damaged, up to the next key packet.
+        """
+        for number, (pts, dts) in enumerate(zip(self.pts, self.dts, strict=True)):
+            if pts is None and dts is None:
+                self.shown[number], self.corrupt[number] = False, True
+        timed = [(number, dts) for number, dts in enumerate(self.dts) if dts is not None]
+        steps = [(number, dts - before) for (_, before), (number, dts) in itertools.pairwise(timed)]
+        if not steps:
+            return
+        beat, times = Counter(step for _, step in steps).most_common(1)[0]
+        if beat <= 0 or times < _STEADY * len(steps):
+            return
+        for number, step in steps:
+            if step >= 2 * beat and number:
+                self.corrupt[number - 1] = True
 
     def table(self, *, second: int, in_order: bool) -> PacketTable:
         """The finished table.

@@ -153,6 +153,8 @@ def scan(container: InputContainer, stream: VideoStream, source: str, deadline: 
     declared = stream.frames if container.format.name.startswith("mov") else 0  # elsewhere a guess
     if not cut_short and declared > len(packets):
         cut_short = f"{len(packets)} of {declared} declared frames are there"
+    if container.format.name == "mpegts" and any(pts is not None for pts in packets.pts):
+        packets.mark_losses()
     if not any(packets.shown):
         raise VideoUnreadable(
             f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
@@ -180,7 +182,7 @@ def _only_counting_tells(packets: PacketList, codec: str, container: str) -> boo
 
     Matroska drops times before 0, and AVI has none: its frames are numbered in the order of the file.
     """
-    if None in packets.pts:
+    if any(pts is None and shown for pts, shown in zip(packets.pts, packets.shown, strict=True)):
         return True
     times = [pts for pts in packets.pts if pts is not None]
     ascending = all(earlier < later for earlier, later in itertools.pairwise(times))

@@ -108,7 +108,8 @@ class PyAVReader(VideoReader):
 
     def _decode(self, wanted: list[int], deadline: Deadline) -> Generator[Frame]:
         table = self.track.table
-        needed = sum(run.end - run.start + 1 for run in table.plan(wanted, lead=self._lead))
+        together = max if deadline.in_stretches else sum
+        needed = together(run.end - run.start + 1 for run in table.plan(wanted, lead=self._lead))
         self._limits.check_decoded(needed, self._source)
         pending = deque(wanted)
         rgb = VideoReformatter()

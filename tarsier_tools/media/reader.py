@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections import deque
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tarsier_tools.errors import UsageError, VideoNotFound, VideoUnreadable
+from tarsier_tools.errors import VideoNotFound, VideoUnreadable
 from tarsier_tools.media.base import Frame, Limits, VideoReader
 
-__all__ = ["Frame", "Limits", "VideoReader", "open_video", "read_windows"]
+__all__ = ["Frame", "Limits", "VideoReader", "open_video"]
 
 Decoder = Literal["pyav", "decord"]
 
@@ -104,58 +102,3 @@ def _check_head(head: bytes, source: str, limits: Limits) -> None:
         limits.check_frame(width, height, source)
     if kind is not None:
         raise VideoUnreadable(f"{source} is {kind}, not a video.", hint=f"Read are {_CONTAINERS_READ}.")
-
-
-def read_windows(reader: VideoReader, windows: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[Frame]]]:
-    """Many windows of one video in a single pass over the file.
-
-    Args:
-        windows: the frame numbers of each window; windows may overlap and come in any order.
-
-    Yields (number of the window, its frames in ascending order), each as soon as its last frame is there;
-    frames that could not be decoded are missing from the list, which may be empty. A frame is dropped when
-    no later window needs it.
-
-    Raises as :meth:`VideoReader.read`, and VideoTooLarge before it starts when more frames would be held
-    at once than the limits allow.
-    """
-    plans = [sorted({int(index) for index in window}) for window in windows]
-    if not all(plans):
-        raise UsageError("A window without frames was asked for.", hint="Give each window a frame number.")
-    last_use: dict[int, int] = {}
-    for plan in plans:
-        for index in plan:
-            last_use[index] = max(last_use.get(index, -1), plan[-1])
-    frames = reader.read(list(last_use))  # checks the numbers first
-    info = reader.info
-    reader.limits.check_output(_most_held(last_use), info.width, info.height, info.source)
-    return _deal(frames, plans, last_use)
-
-
-def _most_held(last_use: dict[int, int]) -> int:
-    """How many frames are held at once at most, given the frame up to which each one is needed."""
-    most = held = ended = 0
-    ends = sorted(last_use.values())
-    for index in sorted(last_use):
-        while ends[ended] < index:
-            ended += 1
-            held -= 1
-        held += 1
-        most = max(most, held)
-    return most
-
-
-def _deal(
-    frames: Iterator[Frame], plans: list[list[int]], last_use: dict[int, int]
-) -> Iterator[tuple[int, list[Frame]]]:
-    held: dict[int, Frame] = {}
-    order = deque(sorted(range(len(plans)), key=lambda number: (plans[number][-1], number)))
-    for frame in frames:
-        held[frame.index] = frame
-        while order and plans[order[0]][-1] <= frame.index:
-            number = order.popleft()
-            yield number, [held[index] for index in plans[number] if index in held]
-        for index in [index for index in held if last_use[index] <= frame.index]:
-            del held[index]
-    for number in order:  # their last frames could not be decoded
-        yield number, [held[index] for index in plans[number] if index in held]

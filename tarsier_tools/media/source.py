@@ -82,6 +82,19 @@ def resolve(video: str | Path, settings: Settings, *, on_progress: Progress = no
     return Source(_found(Path(video), name, settings), given, name)
 
 
+def resolve_folder(folder: str | Path, settings: Settings) -> Source:
+    """Find a folder that is to be listed, by its path only. Links in it may lead anywhere: check each entry.
+
+    Raises VideoNotFound, VideoUnreadable and SourceNotAllowed as :func:`resolve`; UsageError for a file.
+    """
+    given = str(folder)
+    name = _named(given)
+    path = _found(Path(folder), name, settings, check_links=False)
+    if not path.is_dir():
+        raise UsageError(f"{name} is not a folder.", hint="Give a folder, or use it as a video.")
+    return Source(path, given, name)
+
+
 def _named(given: str) -> str:
     """What was given, as it may appear in a message: one line, not too long."""
     line = "".join(letter if letter.isprintable() else "?" for letter in given)
@@ -123,7 +136,7 @@ def _path_of_url(url: str) -> Path:
     return Path(url2pathname(rest) if os.name == "nt" else unquote(rest))
 
 
-def _found(path: Path, name: str, settings: Settings) -> Path:
+def _found(path: Path, name: str, settings: Settings, *, check_links: bool = True) -> Path:
     """The real path, checked first to be allowed and then to exist.
 
     Outside the allowed folders nothing is said about what exists.
@@ -142,7 +155,7 @@ def _found(path: Path, name: str, settings: Settings) -> Path:
         )
     for real in allowed:
         if _is_there(real, name):
-            if roots is not None and real.is_dir():
+            if check_links and roots is not None and real.is_dir():
                 _check_links(real, name, roots)
             return real
     raise VideoNotFound(f"There is no file {name}.", hint=_not_found_hint(allowed[0], name))
