@@ -15,6 +15,7 @@ from tarsier_tools import (
     Coverage,
     FrameImage,
     FrameSet,
+    FrameView,
     Localization,
     ModelUsed,
     Segment,
@@ -24,6 +25,8 @@ from tarsier_tools import (
     Timings,
     TrackInfo,
     Usage,
+    VideoFile,
+    VideoFolder,
     VideoInfo,
     WindowScore,
 )
@@ -37,6 +40,8 @@ RESULTS: dict[type[BaseModel], str] = {
     Timeline: "`timeline`",
     VideoInfo: "`info`",
     FrameSet: "`frames`",
+    FrameView: "`view` (Python), `view_frames` (tools)",
+    VideoFolder: "`videos` (Python), `list_videos` (tools)",
 }
 PARTS: tuple[type[BaseModel], ...] = (
     Chapter,
@@ -50,6 +55,7 @@ PARTS: tuple[type[BaseModel], ...] = (
     Timings,
     TrackInfo,
     Usage,
+    VideoFile,
     WindowScore,
 )
 

@@ -5,6 +5,7 @@ Times are seconds (float) from the first frame shown; ranges are half-open, ``[s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -246,3 +247,48 @@ class FrameSet(_Result):
     frames: tuple[FrameImage, ...] = Field(description="In the order of time.")
     sheet: str | None = Field(default=None, description="Path of the contact sheet.")
     coverage: Coverage = Field(description="Which frames were written, and which could not be.")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG picture in memory.
+
+    Attributes:
+        jpeg: the file's bytes.
+        time_s: when the frame comes up, seconds from the video's first frame; None for a sheet of many.
+        width, height: pixels.
+    """
+
+    jpeg: bytes
+    time_s: float | None
+    width: int
+    height: int
+
+    def __repr__(self) -> str:
+        time = "sheet" if self.time_s is None else f"{self.time_s:.3f} s"
+        return f"Picture({time}, {self.width}x{self.height}, {len(self.jpeg)} bytes)"
+
+
+class FrameView(_Result):
+    """Frames of a video as pictures in memory. The pictures are not part of its JSON."""
+
+    video: str = Field(description="The path or URL as it was given.")
+    sheet: bool = Field(description="There is one picture with all frames; otherwise one for each.")
+    coverage: Coverage = Field(description="Which frames are shown, and which could not be.")
+    pictures: tuple[Picture, ...] = Field(default=(), exclude=True, description="In the order of time.")
+
+
+class VideoFile(_Result):
+    """A file that looks like a video by its name."""
+
+    path: str = Field(description="What to give as the video of a call.")
+    size_bytes: int = Field(ge=0, description="Of the file.")
+
+
+class VideoFolder(_Result):
+    """Videos in a folder that may be read, and the folders in it."""
+
+    folder: str = Field(description="As it was given; empty for all folders that may be read.")
+    videos: tuple[VideoFile, ...] = Field(description="In the order of their names.")
+    folders: tuple[str, ...] = Field(description="Folders inside, to be listed in turn.")
+    skipped: tuple[str, ...] = Field(default=(), description="What was left out, one sentence each.")

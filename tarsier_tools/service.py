@@ -16,11 +16,22 @@ from tarsier_tools import arguments, parse, prompts
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import ReplyError, UsageError
-from tarsier_tools.frames import FramesWanted
+from tarsier_tools.frames import MAX_PICTURE_SIDE, frames_wanted
 from tarsier_tools.grounding import Asked, Seen, ground, reply_warnings, segment
 from tarsier_tools.media.clips import ClipSpec, check_spec
+from tarsier_tools.media.listing import list_videos
 from tarsier_tools.prompts import Detail
-from tarsier_tools.results import Answer, Caption, Choice, FrameSet, Localization, Segment, VideoInfo
+from tarsier_tools.results import (
+    Answer,
+    Caption,
+    Choice,
+    FrameSet,
+    FrameView,
+    Localization,
+    Segment,
+    VideoFolder,
+    VideoInfo,
+)
 from tarsier_tools.types import (
     Completion,
     Progress,
@@ -268,18 +279,48 @@ class VideoService:
         Damaged frames are left out, and the coverage says so. Raises UsageError when a file is there already
         or cannot be written, and TimeRangeError for a time that is not in the video.
         """
-        if times_s is not None and count is not None:
-            raise UsageError("Both times_s and count are given.", hint="Leave one of them away.")
-        wanted = FramesWanted(
-            out_dir=Path(out_dir).expanduser().absolute(),
-            times_s=None if times_s is None else tuple(times_s),
-            spec=ClipSpec(start_s, end_s, self.settings.frames if count is None else count),
-            sheet=sheet,
-            max_side=max_side,
-            overwrite=overwrite,
+        wanted = frames_wanted(times_s, count, start_s, end_s, sheet, max_side, default=self.settings.frames)
+        folder = Path(out_dir).expanduser().absolute()
+        source = self._bench.resolve(video, on_progress)
+        return self._bench.decoding.frames(source, wanted, folder, overwrite, on_progress)
+
+    def view(
+        self,
+        video: str | Path,
+        *,
+        times_s: Sequence[float] | None = None,
+        count: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        sheet: bool = False,
+        max_side: int = 1568,
+        max_bytes: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> FrameView:
+        """Frames of a video as JPEG pictures in memory; no model is needed.
+
+        Args:
+            times_s, count: as in :meth:`frames`.
+            sheet: one contact sheet with the times burned in, instead of a picture for each frame.
+            max_side: the longest side of a picture in pixels, never above 2000; larger ones are made smaller.
+            max_bytes: of all pictures together; to keep to it their quality is lowered, then their size.
+
+        Damaged frames are left out, and the coverage says so. Raises TimeRangeError for a time that is not in
+        the video, VideoTooLarge when max_bytes cannot be kept.
+        """
+        max_side = min(max_side, MAX_PICTURE_SIDE)
+        wanted = frames_wanted(times_s, count, start_s, end_s, sheet, max_side, default=self.settings.frames)
+        return self._bench.decoding.view(
+            self._bench.resolve(video, on_progress), wanted, max_bytes, on_progress
         )
-        wanted.check()
-        return self._bench.decoding.frames(self._bench.resolve(video, on_progress), wanted, on_progress)
+
+    def videos(self, folder: str | Path | None = None) -> VideoFolder:
+        """The videos in a folder, by their names: no file is opened.
+
+        Without a folder: of all ``settings.allowed_roots``, or of the current folder where there are none.
+        Raises SourceNotAllowed for a folder outside of the allowed ones.
+        """
+        return list_videos(folder, self.settings)
 
     def close(self) -> None:
         """Give back the model that was opened, the worker and the memory; no call works after it."""
