@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import random
+import re
 import struct
 import wave
 import zlib
@@ -72,11 +73,6 @@ def _bytes(data: bytes) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(data) and None
 
 
-def _kept(name: str) -> Callable[[Path], None]:
-    """A file of tests/data, made as the others once."""
-    return lambda path: path.write_bytes((Path(__file__).parent / "data" / name).read_bytes()) and None
-
-
 def _cut(share: float) -> Callable[[bytearray], None]:
     def change(data: bytearray) -> None:
         del data[int(len(data) * share) :]
@@ -99,6 +95,19 @@ def _noise(count: int) -> bytes:
 def _front_off(data: bytearray) -> None:
     """As a recording that was switched on in the middle of the broadcast."""
     del data[: len(data) // 10 // 188 * 188]
+
+
+def _sixteen_packets_gone(data: bytearray) -> None:
+    """Their counters go from 0 to 15, so that only the times of the pictures tell of the loss."""
+    middle = len(data) // 2 // 188 * 188
+    del data[middle : middle + 16 * 188]
+
+
+def _times_gone(data: bytearray) -> None:
+    """The headers of two pictures no longer say that they have times."""
+    starts = [match.start() for match in re.finditer(b"\0\0\1\xe0", data)]
+    for place in (starts[50], starts[53]):
+        data[place + 7] &= 0x3F
 
 
 def _flip_bits(data: bytearray) -> None:
@@ -306,9 +315,9 @@ BAD: tuple[Bad, ...] = (
     ),
     Bad("hole_inside.mp4", _changed(_overwrite(0.45, 0.55, bytes), **FAST_START), "survivors", "", 60),
     Bad("noise_inside.mkv", _changed(_overwrite(0.45, 0.55, _noise), "matroska"), "survivors", "", 60),
-    # Kept: which packets the noise destroys differs from encoding to encoding. Where it takes the times of
-    # single packets, the reader counts frames, and those behind the noise come out too early.
-    Bad("noise_inside.ts", _kept("noise_inside.ts"), "survivors", "", 50),
+    Bad("noise_inside.ts", _changed(_overwrite(0.45, 0.55, _noise), "mpegts"), "survivors", "", 40),
+    Bad("packets_gone.ts", _changed(_sixteen_packets_gone, "mpegts"), "survivors", "damaged", 40),
+    Bad("times_gone.ts", _changed(_times_gone, "mpegts"), "survivors", "damaged", 40),
     Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=9),
     Bad("flipped_bits.mp4", _changed(_flip_bits, **FAST_START), "survivors", "", 90),
     Bad("endless.mkv", _endless("matroska"), "too large", "takes longer than the limit of 2 s"),
