@@ -98,9 +98,11 @@ def _front_off(data: bytearray) -> None:
 
 
 def _sixteen_packets_gone(data: bytearray) -> None:
-    """Their counters go from 0 to 15, so that only the times of the pictures tell of the loss."""
-    middle = len(data) // 2 // 188 * 188
-    del data[middle : middle + 16 * 188]
+    """All of the video: their counters go once around, so that only the times of the pictures tell of it."""
+    places = range(len(data) // 2 // 188 * 188, len(data), 188)
+    video = [place for place in places if data[place + 1] & 0x1F == 1 and data[place + 2] == 0]  # PID 0x100
+    for place in reversed(video[:16]):
+        del data[place : place + 188]
 
 
 def _times_gone(data: bytearray) -> None:
