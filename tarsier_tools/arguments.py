@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsier_tools import prompts
+from tarsier_tools import languages, prompts
 from tarsier_tools.errors import UsageError
-from tarsier_tools.prompts import Language
+from tarsier_tools.languages import Language
 
 MAX_TEXT_CHARS = 2000
 """The longest question, event or choice, in characters."""
@@ -56,18 +56,19 @@ def options(choices: Sequence[str]) -> tuple[str, ...]:
 
 
 def language(tag: str | None, default: Language) -> Language:
-    """The language of this tag (in any case, as BCP-47 has it), or the default for None.
+    """A BCP 47 tag in its usual form, or the default for None. Raises UsageError for what is no such tag.
 
-    Raises UsageError naming the supported ones.
+    The result goes to the functions of :mod:`~tarsier_tools.prompts`, which take any language.
     """
     if tag is None:
         return default
-    for known in prompts.LANGUAGES:
-        if known.casefold() == tag.strip().casefold():
-            return known
-    raise UsageError(
-        f"The language {tag!r} is not supported.", hint=f"Use one of {', '.join(prompts.LANGUAGES)}."
-    )
+    try:
+        return languages.canonical(tag)
+    except ValueError as error:
+        raise UsageError(
+            f"The language {tag[: languages.MAX_TAG_CHARS]!r} cannot be used: {error}.",
+            hint=f"There are prompts in {', '.join(languages.LANGUAGES)}; others are asked for in English.",
+        ) from None
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tarsier_tools import languages
 from tarsier_tools.errors import UsageError
-from tarsier_tools.prompts import Language
+from tarsier_tools.languages import Language
 
-BackendName = Literal["auto", "tiny", "local"]
+BackendName = Literal["auto", "tiny", "local", "remote"]
 
 MiB = 1 << 20
 
@@ -37,8 +38,12 @@ class Settings(BaseSettings):
     )
 
     # Which model
-    backend: BackendName = Field("auto", description="auto: local if a model is set, else tiny.")
-    model: str | None = Field(None, description="A checkpoint folder or a hub id.")
+    backend: BackendName = Field(
+        "auto", description="auto: remote if a base URL is set, local if a model is set, else tiny."
+    )
+    model: str | None = Field(
+        None, description="A checkpoint folder or a hub id; with a server the name it is served under."
+    )
     revision: str | None = Field(None, description="Commit, tag or branch of a hub checkpoint.")
     device: str = Field("auto", description="cuda, cuda:1, mps, cpu; auto takes the best there is.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
@@ -57,13 +62,35 @@ class Settings(BaseSettings):
         2048, ge=0, description="Memory for clips the model has seen; 0 turns it off."
     )
 
+    # A model on a server
+    base_url: str | None = Field(
+        None, description="Of an OpenAI-compatible API, with or without /v1: http://127.0.0.1:8000/v1."
+    )
+    api_key: SecretStr | None = Field(None, description="Sent to that server only, and never shown.")
+    concurrency: int = Field(8, ge=1, le=256, description="Requests that a server is sent at once.")
+    retries: int = Field(2, ge=0, le=10, description="Repetitions after a failure that may pass.")
+    connect_timeout_s: float = Field(10, gt=0, description="Time for a connection to the server.")
+    read_timeout_s: float = Field(
+        300, gt=0, description="Silence of the server; it says nothing while it reads a video."
+    )
+    request_timeout_s: float = Field(900, gt=0, description="Time for one request with all its repetitions.")
+    picture_format: Literal["jpeg", "png"] = Field(
+        "jpeg", description="How frames are sent; png loses nothing and is several times larger."
+    )
+    jpeg_quality: int = Field(95, ge=50, le=100, description="Of frames sent as JPEG.")
+    server_max_pixels: int = Field(
+        2_073_600, ge=784, description="max_pixels of the served checkpoint's preprocessor_config.json."
+    )
+
     # What the model is shown
     frames: int = Field(
         16, ge=1, le=512, description="Frames per clip; Tarsier2 was trained with 16 and more."
     )
     max_pixels: int = Field(460_800, ge=784, description="Pixels per frame at most, before the frame budget.")
     max_new_tokens: int = Field(512, ge=1, le=8192, description="Where a reply is cut.")
-    language: Language = Field("en", description="Of the prompts, and so of the replies.")
+    language: Annotated[Language, AfterValidator(languages.canonical)] = Field(
+        "en", description="Of the prompts, and so of the replies: a BCP 47 tag."
+    )
     clip_cache_mb: int = Field(512, ge=0, description="Memory for decoded clips; 0 turns it off.")
 
     # Where videos may come from

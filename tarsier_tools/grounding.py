@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tarsier_tools import parse
+from tarsier_tools import languages, parse
 from tarsier_tools.backends.base import Backend
-from tarsier_tools.prompts import Language
-from tarsier_tools.results import ModelUsed, Segment, Timings
+from tarsier_tools.languages import Language
+from tarsier_tools.results import Coverage, ModelUsed, Segment, Timings
 from tarsier_tools.types import Completion, Usage
 
 if TYPE_CHECKING:
@@ -68,19 +68,59 @@ def reply_warnings(completion: Completion) -> tuple[str, ...]:
     return ()
 
 
+def language_warnings(backend: Backend, language: Language) -> tuple[str, ...]:
+    """What the reader of an answer should know about the language that was asked for."""
+    warnings = []
+    if not languages.has_prompts(language):
+        name = languages.english_name(language)
+        warnings.append(f"There are no prompts in {name}; the model was asked in English.")
+    spoken = backend.info.abilities.languages
+    if spoken and not any(languages.same(tag, language) for tag in spoken):
+        warnings.append(f"This model answers in {', '.join(spoken)}; {language} was asked for.")
+    return tuple(warnings)
+
+
 def ground(asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequence[str]) -> dict[str, Any]:
-    """What every answer carries, as keyword arguments of its class."""
-    seen, info, now = asked.seen, asked.backend.info, time.perf_counter()
-    spoken = info.abilities.languages
-    if spoken and asked.language not in spoken:
-        note = f"This model answers in {', '.join(spoken)}; {asked.language} was asked for."
-        warnings = (*warnings, note)
+    """What an answer about one clip carries, as keyword arguments of its class."""
+    seen, now = asked.seen, time.perf_counter()
+    return carried(
+        given=seen.given,
+        coverage=seen.decoded.coverage,
+        backend=asked.backend,
+        language=asked.language,
+        prompt=prompt,
+        usages=usages,
+        timings=Timings(
+            video_s=seen.video_s,
+            model_s=now - asked.began,
+            total_s=now - seen.began,
+            clip_cached=seen.cached,
+            # The second request of one call always finds the first one's clip; that is no news to the user.
+            prefix_cached=usages[0].cached_tokens > 0,
+        ),
+        warnings=(*seen.warnings, *warnings),
+    )
+
+
+def carried(
+    *,
+    given: str,
+    coverage: Coverage,
+    backend: Backend,
+    language: Language,
+    prompt: str,
+    usages: Sequence[Usage],
+    timings: Timings,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """What every answer carries, about one clip or many, as keyword arguments of its class."""
+    info = backend.info
     return {
-        "video": seen.given,
+        "video": given,
         "prompt": prompt,
-        "language": asked.language,
-        "prompt_language": asked.language,
-        "coverage": seen.decoded.coverage,
+        "language": language,
+        "prompt_language": languages.prompt_tag(language),
+        "coverage": coverage,
         "model": ModelUsed(
             name=info.name,
             backend=info.backend,
@@ -94,13 +134,6 @@ def ground(asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequenc
             cached_tokens=sum(usage.cached_tokens for usage in usages),
             completion_tokens=sum(usage.completion_tokens for usage in usages),
         ),
-        "timings": Timings(
-            video_s=seen.video_s,
-            model_s=now - asked.began,
-            total_s=now - seen.began,
-            clip_cached=seen.cached,
-            # The second request of one call always finds the first one's clip; that is no news to the user.
-            prefix_cached=usages[0].cached_tokens > 0,
-        ),
-        "warnings": (*seen.warnings, *warnings),
+        "timings": timings,
+        "warnings": (*warnings, *language_warnings(backend, language)),
     }

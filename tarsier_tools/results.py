@@ -98,7 +98,7 @@ class _Grounded(_Result):
     video: str = Field(description="The path or URL as it was given.")
     prompt: str = Field(description="The prompt that the model was given.")
     language: str = Field(description="What was asked for, as a BCP-47 tag.")
-    prompt_language: str = Field(description="Of the prompt: the same, or en where there is none for it.")
+    prompt_language: str = Field(description="Of the prompt: the nearest there is, else en.")
     coverage: Coverage = Field(description="What of the video the model was shown.")
     model: ModelUsed = Field(description="Which model answered.")
     usage: Usage = Field(description="Tokens of all requests that this call made.")

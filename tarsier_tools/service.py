@@ -62,7 +62,8 @@ class VideoService:
 
     - ``video``: a path, a ``file://`` or http(s) URL, or a folder of images.
     - ``start_s``, ``end_s``: the range looked at, in seconds, the end excluded; by default all of it.
-    - ``language``: of the prompt and so of the reply; a BCP-47 tag of ``prompts.LANGUAGES``.
+    - ``language``: of the prompt and so of the reply; any BCP 47 tag. Where there are no prompts in it (see
+      ``prompts.LANGUAGES``) the model is asked in English for a reply in it, and a warning says so.
     - ``frames``: how many frames the model is shown.
     - ``sampling``: how they are chosen; ``"fps"`` takes ``fps`` of them a second, ``frames`` at most.
     - ``max_new_tokens``: where a reply is cut.
@@ -157,13 +158,14 @@ class VideoService:
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
         asked = self._bench.ask(seen, tag, on_progress)
         if options is None and not yes_no:
-            completion = _generate(asked, text, limit, on_progress)
+            prompt = prompts.question(text, tag)
+            completion = _generate(asked, prompt, limit, on_progress)
             return Answer(
                 question=text,
                 text=completion.text.strip(),
                 method="generated",
                 finish_reason=completion.finish_reason,
-                **ground(asked, text, (completion.usage,), reply_warnings(completion)),
+                **ground(asked, prompt, (completion.usage,), reply_warnings(completion)),
             )
         if options is None:
             options = prompts.yes_no_words(tag)

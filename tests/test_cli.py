@@ -374,7 +374,7 @@ BAD_LINES: dict[str, tuple[list[str], int, str]] = {
     "a bad dtype": (["caption", VIDEO, "--dtype", "int3"], 2, "dtype"),
     "a bad detail": (["caption", VIDEO, "--detail", "short"], 2, "not one of full, events"),
     "a bad sampling": (["caption", VIDEO, "--sampling", "random"], 2, "not one of uniform, time, fps"),
-    "a bad language": (["caption", VIDEO, "--language", "fr"], 2, "The language 'fr' is not supported."),
+    "a bad language": (["caption", VIDEO, "--language", "e"], 2, "The language 'e' cannot be used"),
     "no frames": (["caption", VIDEO, "--frames", "0"], 2, "frames"),
     "frames in words": (["caption", VIDEO, "--frames", "many"], 2, "--frames"),
     "a rate without its sampling": (["caption", VIDEO, "--fps", "2"], 2, "fps"),

@@ -205,8 +205,8 @@ class TestAsk:
             ("Which?", {"choices": ["a", "b"], "yes_no": True}, "Both choices and yes_no"),
             (
                 "Which?",
-                {"language": "tlh"},
-                "language 'tlh' is not supported. Use one of en, zh-Hans, zh-Hant",
+                {"language": "Klingon!"},
+                r"language 'Klingon!' cannot be used: .* BCP 47 .* There are prompts in en, zh-Hans,",
             ),
             ("Which?", {"max_new_tokens": 0}, "max_new_tokens is 0; it must be from 1 to 8192"),
             ("Which?", {"max_new_tokens": 8193}, "max_new_tokens is 8193"),

@@ -47,7 +47,7 @@ def test_every_letter_is_one_token_after_the_prefix(videos: VideoService) -> Non
 @pytest.mark.parametrize("language", prompts.LANGUAGES)
 def test_yes_and_no_are_scored_in_every_language(videos: VideoService, language: str) -> None:
     answer = videos.ask(VIDEO, "Is there a star?", yes_no=True, language=language)
-    assert answer.text in prompts.yes_no_words(language)  # type: ignore[arg-type]
+    assert answer.text in prompts.yes_no_words(language)
     assert answer.score is not None
     assert 0.5 <= answer.score <= 1
 

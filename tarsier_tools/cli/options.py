@@ -16,7 +16,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 
 from tarsier_tools.config import BackendName, Settings
+from tarsier_tools.errors import UsageError
 from tarsier_tools.prompts import LANGUAGES, Detail
+from tarsier_tools.reporting import PLOT_SUFFIXES, REPORT_SUFFIXES, checked_path
 from tarsier_tools.text import parse_time
 from tarsier_tools.types import SamplingMethod
 
@@ -42,6 +44,16 @@ def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
         if text not in values:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(values)}.")
         return text
+
+    return parse
+
+
+def _file(suffixes: tuple[str, ...]) -> Callable[[str], Path]:
+    def parse(text: str) -> Path:
+        try:
+            return checked_path(text, suffixes)
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
 
     return parse
 
@@ -127,9 +139,9 @@ Language = Annotated[
     str | None,
     typer.Option(
         "--language",
-        metavar="|".join(LANGUAGES),
+        metavar="TAG",
         autocompletion=lambda: list(LANGUAGES),
-        help="Language of the prompts, and so of the reply.",
+        help="Language of the prompts, and so of the reply: a BCP 47 tag, for example zh-Hant or pt-BR.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -189,6 +201,27 @@ MaxSide = Annotated[
     int | None, typer.Option("--max-side", metavar="PIXELS", help="Longest side of the pictures.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are already there.")]
+
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        parser=_file(REPORT_SUFFIXES),
+        metavar="FILE.html",
+        help="Also write a page with charts and frames: one file, no network.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        parser=_file(PLOT_SUFFIXES),
+        metavar="FILE.png",
+        help='Also draw the score over time; .svg and .pdf too. Needs the extra "plot".',
+        rich_help_panel=_OUTPUT,
+    ),
+]
 
 AsJson = Annotated[
     bool,
