@@ -72,6 +72,7 @@ from tarsier_tools.types import (
 if TYPE_CHECKING:
     from tarsier_tools.backends.base import Backend
     from tarsier_tools.backends.scripted import ScriptedBackend
+    from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.service import VideoService
 
 __version__ = "0.1.0"
@@ -128,12 +129,16 @@ __all__ = [
     "VideoUnreadable",
     "WindowScore",
     "__version__",
+    "write_plot",
+    "write_report",
 ]
 
 _LAZY = {
     "Backend": "tarsier_tools.backends.base",
     "ScriptedBackend": "tarsier_tools.backends.scripted",
     "VideoService": "tarsier_tools.service",
+    "write_plot": "tarsier_tools.reporting",
+    "write_report": "tarsier_tools.reporting",
 }
 
 

@@ -55,7 +55,11 @@ def test_every_option_and_argument_has_help(command: str) -> None:
 
 
 def test_the_commands_that_ask_a_model_take_the_same_options() -> None:
-    own = {"caption": {"--detail"}, "ask": {"--choice", "--yes-no"}, "locate": set()}
+    own = {
+        "caption": {"--detail", "--report"},
+        "ask": {"--choice", "--yes-no"},
+        "locate": {"--report", "--plot"},
+    }
     shared = [real_options(command) - own[command] for command in sorted(ASKING)]
     assert shared[0] == shared[1] == shared[2]
 

@@ -53,6 +53,7 @@ def caption(
     asking: options.Asking,
     output: options.Output,
     detail: options.CaptionDetail = "full",
+    report: options.Report = None,
 ) -> None:
     """Describe a video, or a part of it."""
     with session(context, asking.settings(), as_json=output.as_json) as here:
@@ -60,6 +61,7 @@ def caption(
         result = here.work(
             lambda progress: here.service.caption(video, detail=detail, on_progress=progress, **asking.call())
         )
+        here.report(result, report)
         here.show(result, render.caption(result, look))
 
 
@@ -108,6 +110,8 @@ def locate(
     event: options.Event,
     asking: options.Asking,
     output: options.Output,
+    report: options.Report = None,
+    plot: options.Plot = None,
 ) -> None:
     """Find when something happens. Not finding it is an answer too: exit code 0, found is false."""
     with session(context, asking.settings(), as_json=output.as_json) as here:
@@ -115,6 +119,8 @@ def locate(
         result = here.work(
             lambda progress: here.service.locate(video, event, on_progress=progress, **asking.call())
         )
+        here.report(result, report)
+        here.plot(result, plot)
         here.show(result, render.localization(result, look))
 
 

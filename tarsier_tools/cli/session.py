@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -22,6 +23,8 @@ from tarsier_tools.cli.failures import print_json
 from tarsier_tools.cli.render import Look
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import Cancelled
+from tarsier_tools.reporting import Reportable, write_plot, write_report
+from tarsier_tools.results import Localization
 from tarsier_tools.text import clean_line
 from tarsier_tools.types import Progress
 
@@ -100,6 +103,18 @@ class Session(Screen):
         self._err.print(Text(f"backend: {backend} ({clean_line(reason)})", style="dim"), soft_wrap=True)
         return self.look(reason)
 
+    def report(self, result: Reportable | Sequence[Reportable], path: Path | None) -> None:
+        """Write the page that was asked for, if one was; standard error says where."""
+        if path is not None:
+            self.work(lambda progress: write_report(result, self.service, path, on_progress=progress))
+            self._say_where("report", path)
+
+    def plot(self, result: Localization | Sequence[Localization], path: Path | None) -> None:
+        """Draw the plot that was asked for, if one was; standard error says where."""
+        if path is not None:
+            write_plot(result, path)
+            self._say_where("plot", path)
+
     def work(self, call: Callable[[Progress], T]) -> T:
         """Run ``call`` with a progress callback that draws a bar and lets Ctrl-C stop the work.
 
@@ -116,6 +131,9 @@ class Session(Screen):
             if stopped.is_set():
                 raise Cancelled("Stopped before the end, as asked.")
         return result
+
+    def _say_where(self, what: str, path: Path) -> None:
+        self._err.print(Text(f"{what}: {clean_line(str(path))}", style="dim"), soft_wrap=True)
 
 
 @contextmanager
