@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from tarsier_tools.backends.scripted import ScriptedBackend
     from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.service import VideoService
+    from tarsier_tools.tool_specs import ToolSpec
+    from tarsier_tools.tools import TOOLS, LocatedEvents, ToolReply, VideoTools
 
 __version__ = "0.1.0"
 
@@ -97,6 +99,7 @@ __all__ = [
     "FrameSet",
     "FrameView",
     "Localization",
+    "LocatedEvents",
     "ModelInfo",
     "ModelUsed",
     "Picture",
@@ -110,11 +113,14 @@ __all__ = [
     "Settings",
     "SourceNotAllowed",
     "Statement",
+    "TOOLS",
     "TarsierError",
     "TimeRange",
     "TimeRangeError",
     "Timeline",
     "Timings",
+    "ToolReply",
+    "ToolSpec",
     "TrackInfo",
     "Usage",
     "UsageError",
@@ -125,6 +131,7 @@ __all__ = [
     "VideoNotFound",
     "VideoService",
     "VideoTooLarge",
+    "VideoTools",
     "VideoUnavailable",
     "VideoUnreadable",
     "WindowScore",
@@ -137,6 +144,11 @@ _LAZY = {
     "Backend": "tarsier_tools.backends.base",
     "ScriptedBackend": "tarsier_tools.backends.scripted",
     "VideoService": "tarsier_tools.service",
+    "ToolSpec": "tarsier_tools.tool_specs",
+    "LocatedEvents": "tarsier_tools.tools",
+    "TOOLS": "tarsier_tools.tools",
+    "ToolReply": "tarsier_tools.tools",
+    "VideoTools": "tarsier_tools.tools",
     "write_plot": "tarsier_tools.reporting",
     "write_report": "tarsier_tools.reporting",
 }

@@ -32,6 +32,8 @@ MAX_PICTURE_SIDE = 2000
 """Pixels of the longer side of a picture in memory: some clients drop larger ones without a word."""
 _SHEET_FRAME_SIDE = 640
 """Pixels of the longer side of a frame kept for the sheet, so that many large frames need little memory."""
+_SHEET_CELL = 240
+"""Pixels of a frame's width on a sheet in memory at least."""
 _QUALITIES = (90, 80, 70, 60)
 """JPEG qualities that are tried, in this order, before pictures are made smaller to meet a limit of bytes."""
 _SMALLEST_SIDE = 64
@@ -188,7 +190,10 @@ def view_frames(
     times_s: list[float | None] = [time_s for _, time_s in shown]
     pictures = [Image.fromarray(image) for image, _ in shown]
     if wanted.sheet:
-        times_s, pictures = [None], [contact_sheet(shown)]
+        # As large as its frames are: enlarging them shows nothing more, but the times must stay legible.
+        columns = math.ceil(math.sqrt(len(shown)))
+        width = columns * max(shown[0][0].shape[1], _SHEET_CELL)
+        times_s, pictures = [None], [contact_sheet(shown, columns=columns, width=width)]
         _limit(pictures[0], wanted.max_side)
     jpegs = _encode(pictures, max_bytes)
     return FrameView(
