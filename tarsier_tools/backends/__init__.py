@@ -7,6 +7,7 @@ from pathlib import Path
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import BackendUnavailable, UsageError
+from tarsier_tools.media.urls import shown
 
 __all__ = ["Backend", "choose_backend", "open_backend"]
 
@@ -17,9 +18,9 @@ _INSTALL_HINT = 'Type: pip install "tarsier-tools[local]"'
 
 
 def choose_backend(settings: Settings) -> tuple[str, str]:
-    """The backend that the settings lead to ("tiny" or "local") and the reason, one phrase.
+    """The backend that the settings lead to ("remote", "local" or "tiny") and the reason, one phrase.
 
-    Raises UsageError for "local" without a model.
+    Raises UsageError for "remote" without a base URL and "local" without a model.
     """
     if settings.backend == "tiny":
         return "tiny", "asked for by name"
@@ -30,17 +31,30 @@ def choose_backend(settings: Settings) -> tuple[str, str]:
                 hint="Set TARSIER_MODEL to a folder, or a hub id such as omni-research/Tarsier2-Recap-7b.",
             )
         return "local", "asked for by name"
+    if settings.backend == "remote" and settings.base_url is None:
+        raise UsageError(
+            "The remote backend needs the address of a server.",
+            hint="Set TARSIER_BASE_URL to something like http://127.0.0.1:8000/v1.",
+        )
+    if settings.base_url is not None:
+        by_name = settings.backend == "remote"
+        return "remote", "asked for by name" if by_name else f"a base URL is set: {shown(settings.base_url)}"
     if settings.model is not None:
         return "local", f"a model is set: {settings.model}"
     return "tiny", "no model is set, so the bundled one answers, which knows coloured shapes only"
 
 
 def open_backend(settings: Settings) -> Backend:
-    """The backend that :func:`choose_backend` names, with its model loaded.
+    """The backend that :func:`choose_backend` names, with its model loaded; a server is asked later.
 
-    Raises BackendUnavailable when the extra, the weights, the device or the memory are missing.
+    Raises BackendUnavailable when the extra, the weights, the device or the memory are missing, and
+    UsageError for a base URL that is none.
     """
     name, _ = choose_backend(settings)
+    if name == "remote":
+        from tarsier_tools.backends.remote import RemoteBackend  # loads the HTTP library
+
+        return RemoteBackend(settings)
     try:
         from tarsier_tools.backends.tarsier2 import Tarsier2Backend
     except ModuleNotFoundError as error:

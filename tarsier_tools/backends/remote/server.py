@@ -1,0 +1,373 @@
+"""Conversations with one server about clips: what is sent, what must come back, what is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from tarsier_tools.backends.remote.capabilities import (
+    NUM_FRAMES_HINT,
+    VISION_MARKS,
+    Capabilities,
+    count_text,
+    prompt_tokens,
+)
+from tarsier_tools.backends.remote.client import Client, OnEvent
+from tarsier_tools.backends.remote.messages import (
+    TOP_LOGPROBS,
+    Part,
+    chat_body,
+    conversation,
+    image_parts,
+    plain,
+    tokenize_body,
+    tokenize_text_body,
+    video_part,
+)
+from tarsier_tools.backends.remote.pictures import Encoding, Pictures, prepare
+from tarsier_tools.backends.remote.refusals import MediaForgotten
+from tarsier_tools.backends.remote.replies import Reply, read_tokens
+from tarsier_tools.backends.remote.tasks import Memo, together
+from tarsier_tools.errors import BackendFailed, BackendRejected
+from tarsier_tools.types import Clip, Completion, Request, ScoreRequest, Scores, Usage
+
+TEXTS_KEPT = 4096
+CLIPS_KEPT = 4096
+"""Ids of clips that the server has been sent; it forgets them on its own terms."""
+
+
+class Server:
+    """One model on one server. Belongs to one event loop.
+
+    Args:
+        concurrency: requests about clips that are under way at once.
+    """
+
+    def __init__(
+        self, client: Client, capabilities: Capabilities, encoding: Encoding, concurrency: int
+    ) -> None:
+        self._client = client
+        self.capabilities = capabilities
+        self._encoding = encoding
+        self._slots = asyncio.Semaphore(concurrency)
+        self._ids: Memo[tuple[int, ...]] = Memo(TEXTS_KEPT)
+        self._counts: Memo[int] = Memo(TEXTS_KEPT)
+        self._sent: OrderedDict[str, asyncio.Future[bool]] = OrderedDict()
+
+    async def generate(self, request: Request, on_tokens: Callable[[int], None]) -> Completion:
+        """Have a reply written.
+
+        Args:
+            on_tokens: called with the number of tokens that have come.
+        """
+        pictures = self._pictures(request.clip)
+        text_tokens = await self._count(request.prompt, request.reply_prefix)
+        self._check_length(pictures, text_tokens, request.max_new_tokens)
+        first_at = 0.0
+
+        def on_event(reply: Reply) -> None:
+            nonlocal first_at
+            first_at = first_at or time.perf_counter()
+            on_tokens(max(len(reply.token_ids), len(reply.logprobs)))
+
+        def body(parts: Sequence[Part]) -> bytes:
+            return chat_body(
+                self.capabilities.model,
+                conversation(parts, request.prompt, request.reply_prefix),
+                self.capabilities.dialect,
+                max_tokens=request.max_new_tokens,
+                stream=True,
+            )
+
+        began = time.perf_counter()
+        reply = await self._exchange(pictures, text_tokens, body, on_event)
+        if reply.finish_reason not in ("stop", "length"):
+            raise BackendFailed(f"The server ended the reply for a reason of its own: {reply.finish_reason}.")
+        return Completion(
+            text=reply.text,
+            finish_reason="stop" if reply.finish_reason == "stop" else "length",
+            token_ids=tuple(reply.token_ids),
+            logprobs=tuple(min(value, 0.0) for value in reply.logprobs),
+            usage=self._usage(pictures, text_tokens, reply, reply.completion_tokens),
+            prefill_s=first_at - began,
+            decode_s=time.perf_counter() - first_at,
+        )
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """Log-likelihoods of candidates: of single tokens from the likeliest next ones, of texts as prompts.
+
+        Raises BackendRejected when the server cannot say.
+        """
+        began = time.perf_counter()
+        scoring = self.capabilities.scoring
+        if scoring == "none" or (scoring == "words" and request.end_of_turn):
+            raise BackendRejected(
+                "The server gives no probabilities for such replies.",
+                hint="Ask for a written answer, or serve the model with vLLM.",
+            )
+        pictures = self._pictures(request.clip)
+        text_tokens = await self._count(request.prompt, request.reply_prefix)
+        self._check_length(pictures, text_tokens, 1)
+        ids = await self._candidate_ids(request.candidates)
+        found: dict[str, float] = {}
+        usage: Usage | None = None
+        if not request.end_of_turn and any(len(tokens) <= 1 for tokens in ids.values()):
+            reply = await self._next_token(pictures, text_tokens, request)
+            usage = self._usage(pictures, text_tokens, reply, 0)
+            spelt = {text: plain(text).encode() for text, tokens in ids.items() if len(tokens) <= 1}
+            found = {text: reply.first[name] for text, name in spelt.items() if name in reply.first}
+            if scoring == "words":
+                found = _bounded(reply.first, spelt)
+        counts = dict.fromkeys(found, 1)
+        missing = [text for text in ids if text not in found]
+        texts = await together([self._text(pictures, request, text) for text in missing])
+        for text, (value, count, reply) in zip(missing, texts, strict=True):
+            found[text], counts[text] = value, count
+            usage = usage or self._usage(pictures, text_tokens, reply, 0)
+        assert usage is not None
+        token_counts = tuple(counts[text] for text in request.candidates)
+        return Scores(
+            logprobs=tuple(min(found[text], 0.0) for text in request.candidates),
+            token_counts=token_counts,
+            usage=usage.model_copy(update={"completion_tokens": sum(token_counts)}),
+            seconds=time.perf_counter() - began,
+        )
+
+    # ------------------------------------------------------------ scoring
+
+    async def _next_token(self, pictures: Pictures, text_tokens: int, request: ScoreRequest) -> Reply:
+        def body(parts: Sequence[Part]) -> bytes:
+            return chat_body(
+                self.capabilities.model,
+                conversation(parts, request.prompt, request.reply_prefix),
+                self.capabilities.dialect,
+                max_tokens=1,
+                top_logprobs=TOP_LOGPROBS,
+            )
+
+        return await self._exchange(pictures, text_tokens, body)
+
+    async def _text(
+        self, pictures: Pictures, request: ScoreRequest, candidate: str
+    ) -> tuple[float, int, Reply]:
+        """The log-likelihood of one candidate, the number of its tokens, and the server's reply.
+
+        The candidate is sent as the beginning of the reply, and the log-probabilities of the prompt's last
+        tokens are those of the candidate.
+        """
+        closed = request.end_of_turn
+        before = await self._text_ids(request.prompt, request.reply_prefix)
+        until = await self._text_ids(request.prompt, request.reply_prefix + candidate)
+        whole = until
+        if closed:
+            whole = await self._text_ids(request.prompt, request.reply_prefix + candidate, closed=True)
+        wanted = whole[len(before) : len(until) + closed]
+        if not wanted or until[: len(before)] != before or whole[: len(until)] != until:
+            raise BackendRejected(
+                f"The candidate {candidate[:40]!r} cannot be told apart from what is before it.",
+                hint="Begin it with a letter.",
+            )
+        self._check_length(pictures, len(whole), 1)
+
+        def body(parts: Sequence[Part]) -> bytes:
+            return chat_body(
+                self.capabilities.model,
+                conversation(parts, request.prompt, request.reply_prefix + candidate),
+                self.capabilities.dialect,
+                max_tokens=1,
+                prompt_logprobs=True,
+                closed=closed,
+            )
+
+        reply = await self._exchange(pictures, len(whole), body)
+        start = len(reply.prompt) - (len(whole) - len(before))
+        scored = reply.prompt[start : start + len(wanted)] if start >= 0 else []
+        if tuple(token for token, _ in scored) != wanted:
+            raise BackendFailed("The server scored other tokens than those of the candidate.")
+        return sum(value for _, value in scored), len(wanted), reply
+
+    async def _candidate_ids(self, candidates: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """The ids of each candidate; () where the server does not tell."""
+        if not self.capabilities.tokenizes:
+            return dict.fromkeys(candidates, ())
+        model = self.capabilities.model
+
+        async def ids(text: str) -> tuple[int, ...]:
+            async def fetch() -> tuple[int, ...]:
+                return _ids(await self._client.tokenize(tokenize_text_body(model, text), model))
+
+            return await self._ids.get((text,), fetch)
+
+        found = await together([ids(text) for text in candidates])
+        return dict(zip(candidates, found, strict=True))
+
+    # ------------------------------------------------------------ counting
+
+    async def _text_ids(self, prompt: str, reply: str, *, closed: bool = False) -> tuple[int, ...]:
+        """The ids of a conversation without its video."""
+        model = self.capabilities.model
+
+        async def fetch() -> tuple[int, ...]:
+            body = tokenize_body(model, conversation((), prompt, reply), closed=closed)
+            return _ids(await self._client.tokenize(body, model))
+
+        return await self._ids.get((prompt, reply, closed), fetch)
+
+    async def _count(self, prompt: str, reply: str) -> int:
+        """The tokens of a conversation without its video."""
+        if self.capabilities.tokenizes:
+            return len(await self._text_ids(prompt, reply))
+        model, dialect = self.capabilities.model, self.capabilities.dialect
+        return await self._counts.get(
+            (prompt, reply), lambda: count_text(self._client, model, dialect, prompt, reply)
+        )
+
+    def _pictures(self, clip: Clip) -> Pictures:
+        most = self.capabilities.max_frames
+        if most is not None and len(clip) > most:
+            raise BackendRejected(
+                f"The server takes {most} frames of a video and silently drops the others; the clip has "
+                f"{len(clip)}.",
+                hint=f"{NUM_FRAMES_HINT} Or show at most {most} frames.",
+            )
+        return prepare(clip, self._encoding)
+
+    def _expected(self, pictures: Pictures, text_tokens: int) -> int:
+        blocks = 1 if self.capabilities.dialect.video else len(pictures.clip)
+        return text_tokens + pictures.tokens + VISION_MARKS * blocks
+
+    def _check_length(self, pictures: Pictures, text_tokens: int, reply_tokens: int) -> None:
+        limit = self.capabilities.context_tokens
+        length = self._expected(pictures, text_tokens)
+        if limit is None or length + reply_tokens <= limit:
+            return
+        fitting = (limit - reply_tokens - (length - pictures.tokens)) // pictures.tokens_per_frame
+        frames = f"at most {fitting} frames of this size fit; or " if fitting > 0 else ""
+        raise BackendRejected(
+            f"The prompt has {length} tokens ({pictures.tokens} of them for {len(pictures.clip)} frames) and "
+            f"the reply up to {reply_tokens}; the server takes {limit} in all.",
+            hint=f"With its --max-model-len {frames}lower TARSIER_MAX_PIXELS or max_new_tokens.",
+        )
+
+    def _check_seen(self, pictures: Pictures, text_tokens: int, reply: Reply) -> None:
+        """Raises BackendRejected unless the server read what was sent."""
+        read, frames = prompt_tokens(reply), len(pictures.clip)
+        if not self.capabilities.dialect.video:
+            if read - text_tokens < frames:
+                raise BackendRejected(
+                    f"The server read {read} tokens for {frames} pictures and {text_tokens} tokens of text: "
+                    "it did not look at them all.",
+                    hint="Serve a model that sees, with its vision part (for llama.cpp: --mmproj).",
+                )
+            return
+        expected = self._expected(pictures, text_tokens)
+        if read != expected:
+            width, height = pictures.size
+            raise BackendRejected(
+                f"The server read {read} tokens instead of {expected} for {frames} frames of "
+                f"{width}x{height}: it did not see the clip as it was sent.",
+                hint=f"{NUM_FRAMES_HINT} If its preprocessor_config.json has a smaller max_pixels than "
+                f"{self._encoding.max_pixels}, set TARSIER_SERVER_MAX_PIXELS to that.",
+            )
+
+    def _usage(self, pictures: Pictures, text_tokens: int, reply: Reply, completion_tokens: int) -> Usage:
+        if self.capabilities.dialect.video:
+            read, vision = self._expected(pictures, text_tokens), pictures.tokens
+        else:
+            read = prompt_tokens(reply)
+            vision = read - text_tokens
+        return Usage(
+            prompt_tokens=read,
+            vision_tokens=vision,
+            cached_tokens=min(reply.cached_tokens, read),
+            completion_tokens=completion_tokens,
+        )
+
+    # ------------------------------------------------------------ sending
+
+    async def _exchange(
+        self,
+        pictures: Pictures,
+        text_tokens: int,
+        body: Callable[[Sequence[Part]], bytes],
+        on_event: OnEvent | None = None,
+    ) -> Reply:
+        """Ask about a clip and check that the server saw it.
+
+        The first to ask about a clip sends its pictures, and the others wait until the server has them and
+        then name them by their id.
+        """
+        async with self._slots:
+            reply = await self._send_once(pictures, body, on_event)
+        self._check_seen(pictures, text_tokens, reply)
+        return reply
+
+    async def _send_once(
+        self, pictures: Pictures, body: Callable[[Sequence[Part]], bytes], on_event: OnEvent | None
+    ) -> Reply:
+        model, media_id = self.capabilities.model, pictures.media_id
+        while self.capabilities.reuses and (there := self._sent.get(media_id)):
+            if not await asyncio.shield(there):
+                continue  # whoever was sending it has failed
+            self._sent.move_to_end(media_id)
+            try:
+                return await self._client.chat(body([video_part(None, media_id)]), model, on_event)
+            except MediaForgotten:
+                if self._sent.get(media_id) is there:
+                    del self._sent[media_id]
+        there = self._sent[media_id] = asyncio.get_running_loop().create_future()
+        while len(self._sent) > CLIPS_KEPT:
+            self._sent.popitem(last=False)
+
+        def arrived(reply: Reply) -> None:
+            if not there.done():
+                there.set_result(True)
+            if on_event is not None:
+                on_event(reply)
+
+        try:
+            data = await asyncio.to_thread(lambda: body(self._parts(pictures)))
+            return await self._client.chat(data, model, arrived)
+        except BaseException:
+            if self._sent.get(media_id) is there:
+                del self._sent[media_id]
+            if not there.done():
+                there.set_result(False)
+            raise
+
+    def _parts(self, pictures: Pictures) -> list[Part]:
+        encoded = pictures.encode()
+        if self.capabilities.dialect.video:
+            return [video_part(encoded, pictures.media_id)]
+        return image_parts(encoded, self._encoding.mime)
+
+
+def _ids(data: bytes) -> tuple[int, ...]:
+    try:
+        return read_tokens(data)
+    except ValueError as error:
+        raise BackendFailed(f"The server's tokens cannot be read: {error}.") from None
+
+
+def _bounded(first: dict[bytes, float], spelt: dict[str, bytes]) -> dict[str, float]:
+    """Log-probabilities of words that are one token each, where only the likeliest tokens are known.
+
+    A word that is not among them is given the smallest value there is: no less than its own.
+
+    Raises BackendRejected when no word is among them, or one seems to take several tokens.
+    """
+    if not first.keys() & set(spelt.values()):
+        raise BackendRejected(
+            f"None of the replies to choose from is among the {len(first)} likeliest next tokens.",
+            hint="Ask for a written answer.",
+        )
+    for text, name in spelt.items():
+        if name not in first and any(token and name.startswith(token) for token in first):
+            raise BackendRejected(
+                f"The server cannot score {text[:40]!r}, which takes several tokens.",
+                hint="Ask for a written answer, or serve the model with vLLM.",
+            )
+    least = min(first.values())
+    return {text: first.get(name, least) for text, name in spelt.items()}
