@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.service import VideoService
     from tarsier_tools.tool_specs import ToolSpec
-    from tarsier_tools.tools import TOOLS, LocatedEvents, ToolReply, VideoTools
+    from tarsier_tools.tools import LocatedEvents, ToolReply, VideoTools
 
 __version__ = "0.1.0"
 
@@ -113,7 +113,6 @@ __all__ = [
     "Settings",
     "SourceNotAllowed",
     "Statement",
-    "TOOLS",
     "TarsierError",
     "TimeRange",
     "TimeRangeError",
@@ -146,7 +145,6 @@ _LAZY = {
     "VideoService": "tarsier_tools.service",
     "ToolSpec": "tarsier_tools.tool_specs",
     "LocatedEvents": "tarsier_tools.tools",
-    "TOOLS": "tarsier_tools.tools",
     "ToolReply": "tarsier_tools.tools",
     "VideoTools": "tarsier_tools.tools",
     "write_plot": "tarsier_tools.reporting",

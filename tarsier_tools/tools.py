@@ -4,7 +4,7 @@
 
     tools = VideoTools(service)
     print(tools.locate_event("clip.mp4", "a red circle jumps").text)
-    for spec in TOOLS:
+    for spec in VideoTools.specs():
         print(spec.name, spec.description, spec.schema)
     reply = tools.call("ask_video", {"video": "clip.mp4", "question": "What happens?"})
 
@@ -277,6 +277,20 @@ class VideoTools:
         result = self.service.videos(folder)
         return self._reply(tool_text.folder(result), result, page=page)
 
+    @staticmethod
+    def specs() -> tuple[ToolSpec, ...]:
+        """Every tool, in the order in which agents are told of them."""
+        return TOOLS
+
+    @staticmethod
+    def spec(name: str) -> ToolSpec:
+        """The tool of this name. Raises UsageError naming those that there are."""
+        for spec in TOOLS:
+            if spec.name == name:
+                return spec
+        names = ", ".join(spec.name for spec in TOOLS)
+        raise UsageError(f"There is no tool {name!r}.", hint=f"Use one of {names}.")
+
     def call(
         self, name: str, arguments: Mapping[str, object], *, on_progress: Progress = no_progress
     ) -> ToolReply[BaseModel]:
@@ -285,7 +299,7 @@ class VideoTools:
         Raises UsageError for an unknown tool or argument, a missing argument or a bad value; besides that
         what the tool raises.
         """
-        checked = tool_spec(name).check(arguments)
+        checked = self.spec(name).check(arguments)
         reply: ToolReply[BaseModel] = getattr(self, name)(**checked, on_progress=on_progress)
         return reply
 
@@ -339,12 +353,3 @@ TOOLS: tuple[ToolSpec, ...] = tuple(
     )
 )
 """Every tool, in the order in which agents are told of them."""
-
-
-def tool_spec(name: str) -> ToolSpec:
-    """The tool of this name. Raises UsageError naming those that there are."""
-    for spec in TOOLS:
-        if spec.name == name:
-            return spec
-    names = ", ".join(spec.name for spec in TOOLS)
-    raise UsageError(f"There is no tool {name!r}.", hint=f"Use one of {names}.")

@@ -202,7 +202,6 @@ PUBLIC = [
     "Settings",
     "SourceNotAllowed",
     "Statement",
-    "TOOLS",
     "TarsierError",
     "TimeRange",
     "TimeRangeError",
