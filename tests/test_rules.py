@@ -20,10 +20,10 @@ MODULES = {
     if "assets" not in path.parts
 }
 
-PURE = ("languages", "prompts", "parse", "arguments", "text", "media/sampling", "media/transform")
+PURE = ("languages", "splitting", "prompts", "parse", "arguments", "text", "media/sampling", "media/transform")
 WORLDLY = {"os", "io", "pathlib", "socket", "subprocess", "threading", "time", "random", "tempfile", "shutil"}
 HEAVY = {"av", "decord", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "httpx"}
-HEAVY |= {"typer", "rich", "mcp", "langchain_core", "llama_index", "sqlite3", "matplotlib"}
+HEAVY |= {"typer", "rich", "mcp", "langchain_core", "llama_index", "sqlite3", "matplotlib", "scenedetect", "cv2"}
 
 READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
 """The only modules that may know a decoder, by how their names begin."""
@@ -43,6 +43,7 @@ ALLOWED = {
     "llama_index": (),
     "sqlite3": (),
     "matplotlib": ("reporting/plot",),
+    "scenedetect": ("media/shots",),
 }
 
 
