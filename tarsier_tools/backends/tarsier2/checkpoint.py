@@ -105,7 +105,7 @@ class Checkpoint:
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Read everything but the weights themselves. Raises BackendUnavailable when something is missing."""
-    raw = _read_json(folder, "config.json", required=True)
+    raw = read_json(folder, "config.json", required=True)
     layout, config = _configuration(raw)
     text: Any = config.text_config
     if text.use_sliding_window:
@@ -113,8 +113,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"{folder.name} uses sliding-window attention, which is not supported.", hint=_LAYOUT_HINT
         )
     weights = _weight_files(folder)
-    card = _read_json(folder, "tarsier.json")
-    generation = _read_json(folder, "generation_config.json")
+    card = read_json(folder, "tarsier.json")
+    generation = read_json(folder, "generation_config.json")
     stop = generation.get("eos_token_id", [])
     context = int(text.max_position_embeddings)
     return Checkpoint(
@@ -125,7 +125,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         weights=weights,
         parameters=sum(_count_parameters(path) for path in weights),
         context_tokens=min(TARSIER_CONTEXT_TOKENS, context) if layout == "tarsier2" else context,
-        preprocessor=_read_json(folder, "preprocessor_config.json"),
+        preprocessor=read_json(folder, "preprocessor_config.json"),
         card=_card(card) if card else None,
     )
 
@@ -165,7 +165,7 @@ def _architecture(config: Mapping[str, Any], *, without: tuple[str, ...] = ()) -
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
-    index = _read_json(folder, "model.safetensors.index.json")
+    index = read_json(folder, "model.safetensors.index.json")
     if index:
         names = sorted(set(index.get("weight_map", {}).values()))
         if any(Path(name).name != name for name in names):
@@ -216,7 +216,8 @@ def _card(raw: dict[str, Any]) -> Card:
         ) from error
 
 
-def _read_json(folder: Path, name: str, *, required: bool = False) -> dict[str, Any]:
+def read_json(folder: Path, name: str, *, required: bool = False) -> dict[str, Any]:
+    """A JSON object of a folder; {} without the file. Raises BackendUnavailable."""
     path = folder / name
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
