@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tarsier_tools.reporting.chart import points
@@ -29,18 +29,14 @@ _FRAME_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The frames of a page by time, in that order, and what to say about those that are not there."""
+    """The frames of a page by the moments that they stand for, and what to say about those not there."""
 
-    frames: tuple[Picture, ...] = ()
+    frames: Mapping[float, Picture] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def at(self, time_s: float) -> Picture | None:
-        """What was on the screen at that time, if the page has it."""
-        times = [picture.time_s or 0.0 for picture in self.frames]
-        after = bisect_right(times, time_s + 0.001)
-        if not after or time_s - times[after - 1] > _FRAME_S:
-            return None
-        return self.frames[after - 1]
+        """What was on the screen at that moment, if the page has it."""
+        return self.frames.get(time_s)
 
 
 def moments(result: Reportable) -> list[float]:
@@ -100,4 +96,12 @@ def read_pictures(
     seen = service.view(
         video, times_s=chosen, max_side=MAX_SIDE, max_bytes=MAX_BYTES, on_progress=on_progress
     )
-    return Pictures(seen.pictures, (*notes, *seen.coverage.skipped))
+    found = {moment: picture for moment in chosen if (picture := _on_screen(seen.pictures, moment))}
+    return Pictures(found, (*notes, *seen.coverage.skipped))
+
+
+def _on_screen(pictures: Sequence[Picture], time_s: float) -> Picture | None:
+    """The last picture that came up before the moment, if that was not long ago."""
+    times = [picture.time_s or 0.0 for picture in pictures]
+    after = bisect_right(times, time_s + 0.001)
+    return pictures[after - 1] if after and time_s - times[after - 1] <= _FRAME_S else None
