@@ -11,9 +11,10 @@ from tarsier_tools.config import Settings
 from tarsier_tools.frames import FramesWanted, probe, view_frames, write_frames
 from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated
 from tarsier_tools.media.reader import Limits
+from tarsier_tools.media.shots import find_cuts, find_cuts_isolated
 from tarsier_tools.media.source import Source
 from tarsier_tools.media.windows import read_clips, read_clips_isolated
-from tarsier_tools.results import FrameSet, FrameView, VideoInfo
+from tarsier_tools.results import FrameSet, FrameView, TimeRange, VideoInfo
 from tarsier_tools.types import Progress
 
 if TYPE_CHECKING:
@@ -90,6 +91,31 @@ class Decoding:
             source.path,
             source=source.name,
             specs=specs,
+            decoder=self._settings.decoder,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+
+    def cuts(
+        self, source: Source, stretches: Sequence[TimeRange], on_progress: Progress
+    ) -> Iterator[tuple[TimeRange, tuple[float, ...]]]:
+        """The cuts in stretches of a video, see :func:`~tarsier_tools.media.shots.find_cuts`."""
+        if self._settings.isolate:
+            yield from find_cuts_isolated(
+                self._isolated(),
+                source.path,
+                source=source.name,
+                stretches=stretches,
+                decoder=self._settings.decoder,
+                limits=self._limits,
+                on_progress=on_progress,
+                timeout_s=self._limits.timeout_s,
+            )
+            return
+        yield from find_cuts(
+            source.path,
+            source=source.name,
+            stretches=stretches,
             decoder=self._settings.decoder,
             limits=self._limits,
             on_progress=on_progress,

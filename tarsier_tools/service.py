@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import Self, get_args
 
 from tarsier_tools import arguments, parse, prompts
+from tarsier_tools.asking import generate, score
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
-from tarsier_tools.errors import ReplyError, UsageError
+from tarsier_tools.errors import UsageError
 from tarsier_tools.frames import MAX_PICTURE_SIDE, frames_wanted
-from tarsier_tools.grounding import Asked, Seen, ground, reply_warnings, segment
+from tarsier_tools.grounding import Seen, ground, reply_warnings, segment
 from tarsier_tools.media.clips import ClipSpec, check_spec
 from tarsier_tools.media.listing import list_videos
 from tarsier_tools.prompts import Detail
@@ -29,18 +30,13 @@ from tarsier_tools.results import (
     FrameView,
     Localization,
     Segment,
+    Timeline,
     VideoFolder,
     VideoInfo,
 )
-from tarsier_tools.types import (
-    Completion,
-    Progress,
-    Request,
-    SamplingMethod,
-    ScoreRequest,
-    Usage,
-    no_progress,
-)
+from tarsier_tools.timelines.describe import Segmentation, Wanted, describe
+from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, check_lengths
+from tarsier_tools.types import Progress, SamplingMethod, no_progress
 from tarsier_tools.workbench import Workbench
 
 
@@ -106,7 +102,7 @@ class VideoService:
         asked = self._bench.ask(seen, tag, on_progress)
         still = seen.decoded.info.frame_count == 1
         prompt = prompts.caption(tag, detail, image=still)
-        completion = _generate(asked, prompt, limit, on_progress)
+        completion = generate(asked, prompt, limit, on_progress)
         text = completion.text.strip()
         warnings = list(reply_warnings(completion))
         events: tuple[Segment, ...] = ()
@@ -159,7 +155,7 @@ class VideoService:
         asked = self._bench.ask(seen, tag, on_progress)
         if options is None and not yes_no:
             prompt = prompts.question(text, tag)
-            completion = _generate(asked, prompt, limit, on_progress)
+            completion = generate(asked, prompt, limit, on_progress)
             return Answer(
                 question=text,
                 text=completion.text.strip(),
@@ -171,11 +167,11 @@ class VideoService:
             options = prompts.yes_no_words(tag)
             letters: tuple[str, ...] = ("", "")
             prompt = prompts.yes_no(text, tag)
-            shares, usage = _score(asked, prompt, options, "", on_progress)
+            shares, usage = score(asked, prompt, options, "", on_progress)
         else:
             letters = tuple(prompts.LETTERS[: len(options)])
             prompt = prompts.choices(text, options)
-            shares, usage = _score(asked, prompt, letters, prompts.ANSWER_PREFIX, on_progress)
+            shares, usage = score(asked, prompt, letters, prompts.ANSWER_PREFIX, on_progress)
         best = max(range(len(options)), key=shares.__getitem__)
         return Answer(
             question=text,
@@ -219,9 +215,9 @@ class VideoService:
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
         asked = self._bench.ask(seen, tag, on_progress)
         prompt = prompts.locate(text, tag)
-        completion = _generate(asked, prompt, limit, on_progress)
+        completion = generate(asked, prompt, limit, on_progress)
         happens = prompts.yes_no(prompts.happens(text, tag), tag)
-        shares, usage = _score(asked, happens, prompts.yes_no_words(tag), "", on_progress)
+        shares, usage = score(asked, happens, prompts.yes_no_words(tag), "", on_progress)
         read = parse.frame_spans(completion.text, len(seen.decoded.clip))
         abilities = asked.backend.info.abilities
         warnings = [*reply_warnings(completion), *read.problems]
@@ -249,6 +245,52 @@ class VideoService:
             reply=completion.text.strip(),
             **ground(asked, prompt, (completion.usage, usage), warnings),
         )
+
+    def timeline(
+        self,
+        video: str | Path,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        language: str | None = None,
+        segmentation: Segmentation = "auto",
+        min_segment_s: float = MIN_SEGMENT_S,
+        max_segment_s: float = MAX_SEGMENT_S,
+        summarize: bool = False,
+        resume: bool = True,
+        frames: int | None = None,
+        sampling: SamplingMethod = "time",
+        fps: float | None = None,
+        max_new_tokens: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> Timeline:
+        """Describe a long video, or a range of it, segment by segment.
+
+        What is done is kept under ``settings.cache_dir`` as it is done, so that the same call goes on where
+        an earlier one was stopped or killed; ``resumed_segments`` says how many were there already.
+
+        Args:
+            segmentation: ``"shots"`` divides at cuts (needs the extra ``shots``), ``"windows"`` evenly,
+                ``"auto"`` at cuts where they can be looked for.
+            min_segment_s: shorter shots are joined to a neighbour; at most half of max_segment_s.
+            max_segment_s: longer shots are divided evenly.
+            summarize: also make chapters, with titles taken from the segments' captions.
+            resume: use what earlier runs have kept; False begins anew.
+            frames, sampling: of each segment. By the default sampling no frame of the next shot is shown.
+
+        Raises UsageError also where PySceneDetect is asked for and missing, and where nothing can be kept.
+        """
+        arguments.one_of("segmentation", segmentation, get_args(Segmentation))
+        arguments.one_of("sampling", sampling, get_args(SamplingMethod))
+        check_lengths(min_segment_s, max_segment_s)
+        shown = arguments.frames(frames, self.settings.frames)
+        spec = ClipSpec(start_s, end_s, shown, sampling, fps, self.settings.max_pixels)
+        check_spec(spec)
+        tag = arguments.language(language, self.settings.language)
+        limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
+        lengths = (min_segment_s, max_segment_s)
+        wanted = Wanted(spec, tag, segmentation, lengths, limit, summarize, resume)
+        return describe(self._bench, video, wanted, on_progress)
 
     def info(self, video: str | Path, *, on_progress: Progress = no_progress) -> VideoInfo:
         """What is known of a video without decoding it; no model is needed."""
@@ -354,24 +396,3 @@ class VideoService:
         check_spec(spec)  # before anything is downloaded
         source = self._bench.resolve(video, on_progress)
         return self._bench.look(source, spec, on_progress, began=began)
-
-
-def _generate(asked: Asked, prompt: str, max_new_tokens: int, on_progress: Progress) -> Completion:
-    request = Request(asked.seen.decoded.clip, prompt, max_new_tokens=max_new_tokens)
-    (completion,) = asked.backend.generate([request], on_progress=on_progress)
-    return completion
-
-
-def _score(
-    asked: Asked, prompt: str, candidates: tuple[str, ...], prefix: str, on_progress: Progress
-) -> tuple[tuple[float, ...], Usage]:
-    """The share of probability of each candidate reply, and what it cost."""
-    request = ScoreRequest(asked.seen.decoded.clip, prompt, candidates, reply_prefix=prefix)
-    (scores,) = asked.backend.score([request], on_progress=on_progress)
-    try:
-        return parse.probabilities(scores.logprobs), scores.usage
-    except ValueError as error:
-        raise ReplyError(
-            f"The model's scores cannot be used: {error}.",
-            hint="Ask without choices and yes_no, or use dtype=float32.",
-        ) from None

@@ -161,7 +161,7 @@ def choose_frames(reader: VideoReader, spec: ClipSpec) -> Chosen:
 
     Raises TimeRangeError as :func:`read_clip`.
     """
-    asked, notes = _asked_range(spec, reader.info)
+    asked, notes = asked_range(spec, reader.info)
     planned = plan(
         reader.timeline,
         duration_s=reader.info.duration_s,
@@ -209,8 +209,11 @@ def check_spec(spec: ClipSpec) -> None:
         )
 
 
-def _asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]:
-    """The range inside the video, and what to say about it."""
+def asked_range(spec: ClipSpec, info: VideoInfo) -> tuple[TimeRange, list[str]]:
+    """The range inside the video, and what to say about it, a sentence each.
+
+    Raises TimeRangeError when it is empty or starts outside the video.
+    """
     # A single picture may have no duration; it is then shown for as long as one frame is.
     duration = info.duration_s or 1 / info.average_fps
     start = 0.0 if spec.start_s is None else spec.start_s

@@ -1,0 +1,1 @@
+"""Timelines: a long video described segment by segment."""
