@@ -66,6 +66,7 @@ class Screen:
         self.host: Host = context.find_root().obj or Host()
         self.as_json = as_json
         self._out = make_console()
+        self._err = make_console(stderr=True)
 
     def look(self, why: str = "") -> Look:
         """What standard output can show, for the renderers; ``why`` as there."""
@@ -88,6 +89,23 @@ class Screen:
         for line in lines:
             self._out.print(line, soft_wrap=not self._out.is_terminal)
 
+    def work(self, call: Callable[[Progress], T]) -> T:
+        """Run ``call`` with a progress callback that draws a bar and lets Ctrl-C stop the work.
+
+        Raises Cancelled after Ctrl-C, at the next step; a second Ctrl-C does not wait for that.
+        """
+        with _stop_on_interrupt() as stopped, _bar(self._err) as draw:
+
+            def on_progress(done: int, total: int, message: str) -> None:
+                if stopped.is_set():
+                    raise Cancelled("Stopped before the end, as asked.")
+                draw(done, total, message)
+
+            result = call(on_progress)
+            if stopped.is_set():
+                raise Cancelled("Stopped before the end, as asked.")
+        return result
+
 
 class Session(Screen):
     """One command at work with a service, see :func:`session`."""
@@ -95,7 +113,6 @@ class Session(Screen):
     def __init__(self, context: typer.Context, service: VideoService, *, as_json: bool) -> None:
         super().__init__(context, as_json=as_json)
         self.service = service
-        self._err = make_console(stderr=True)
 
     def say_which_model(self) -> Look:
         """One line on standard error: which backend answers, and why; the look of answers that repeat it."""
@@ -115,37 +132,23 @@ class Session(Screen):
             write_plot(result, path)
             self._say_where("plot", path)
 
-    def work(self, call: Callable[[Progress], T]) -> T:
-        """Run ``call`` with a progress callback that draws a bar and lets Ctrl-C stop the work.
-
-        Raises Cancelled after Ctrl-C, at the next step; a second Ctrl-C does not wait for that.
-        """
-        with _stop_on_interrupt() as stopped, _bar(self._err) as draw:
-
-            def on_progress(done: int, total: int, message: str) -> None:
-                if stopped.is_set():
-                    raise Cancelled("Stopped before the end, as asked.")
-                draw(done, total, message)
-
-            result = call(on_progress)
-            if stopped.is_set():
-                raise Cancelled("Stopped before the end, as asked.")
-        return result
-
     def _say_where(self, what: str, path: Path) -> None:
         self._err.print(Text(f"{what}: {clean_line(str(path))}", style="dim"), soft_wrap=True)
 
 
 @contextmanager
 def session(context: typer.Context, settings: Settings, *, as_json: bool) -> Iterator[Session]:
-    """The service of one command, closed afterwards.
-
-    Raises Cancelled where the user interrupted what cannot be stopped gently.
-    """
+    """The service of one command, closed afterwards. Raises Cancelled as :func:`interruptible` does."""
     host = context.find_root().obj or Host()
+    with interruptible(), host.open_service(settings) as service:
+        yield Session(context, service, as_json=as_json)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raises Cancelled where the user interrupted what cannot be stopped gently."""
     try:
-        with host.open_service(settings) as service:
-            yield Session(context, service, as_json=as_json)
+        yield
     except KeyboardInterrupt:
         raise Cancelled("Stopped by Ctrl-C.") from None
 
