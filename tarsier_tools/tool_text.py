@@ -17,6 +17,7 @@ from tarsier_tools.results import (
     ModelUsed,
     Segment,
     Statement,
+    Timeline,
     VideoFolder,
     VideoInfo,
 )
@@ -56,6 +57,20 @@ def localizations(results: Sequence[Localization]) -> Iterator[str]:
         yield f"Confidences are calibrated on {clean_line(first.calibration)}."
     warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
     yield from _grounds(first.coverage, first.model, tuple(warnings))
+
+
+def timeline(result: Timeline) -> Iterator[str]:
+    """What was seen, the chapters, and each segment with its caption on a line."""
+    asked = result.coverage.asked
+    where = "shot by shot" if result.segmentation == "shots" else "in even parts"
+    yield f"{len(result.segments)} segments of {span(asked.start_s, asked.end_s)}, {where}."
+    yield from _grounds(result.coverage, result.model, result.warnings)
+    for chapter in result.chapters:
+        first, last = chapter.segments[0] + 1, chapter.segments[-1] + 1
+        numbers = f"segment {first}" if first == last else f"segments {first} to {last}"
+        yield f"Chapter {span(chapter.start_s, chapter.end_s)}, {numbers}: {clean_line(chapter.title)}"
+    for number, segment in enumerate(result.segments, start=1):
+        yield f"{number}. {span(segment.start_s, segment.end_s)}: {clean_line(segment.text)}"
 
 
 def info(result: VideoInfo) -> Iterator[str]:
