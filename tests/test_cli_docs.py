@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from tarsier_tools.cli import app
+from tarsier_tools.cli.convert import Checked, Converted
 from tarsier_tools.cli.failures import EXIT_CODES
 from tarsier_tools.cli.models import Models, ModelStatus
 
@@ -19,7 +20,7 @@ SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCS, re.MULTILINE | 
 GROUP = typer.main.get_command(app)
 COMMANDS = GROUP.commands  # type: ignore[attr-defined]
 ASKING = {"caption", "ask", "locate"}
-RESULTS: list[type[BaseModel]] = [Models, ModelStatus]
+RESULTS: list[type[BaseModel]] = [Models, ModelStatus, Converted, Checked]
 
 
 def documented_options(command: str) -> set[str]:

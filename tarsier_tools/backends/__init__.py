@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tarsier_tools.backends.base import Backend
@@ -13,7 +15,7 @@ __all__ = ["Backend", "choose_backend", "open_backend"]
 
 TINY_FOLDER = Path(__file__).parents[1] / "assets" / "tarsier2-tiny"
 
-_EXTRA = frozenset({"torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"})
+_EXTRA = frozenset({"torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "filelock"})
 _INSTALL_HINT = 'Type: pip install "tarsier-tools[local]"'
 
 
@@ -55,8 +57,24 @@ def open_backend(settings: Settings) -> Backend:
         from tarsier_tools.backends.remote import RemoteBackend  # loads the HTTP library
 
         return RemoteBackend(settings)
-    try:
+    with local_extra():
         from tarsier_tools.backends.tarsier2 import Tarsier2Backend
+    if name == "local":
+        assert settings.model is not None
+        return Tarsier2Backend(settings.model, settings)
+    if not TINY_FOLDER.is_dir():
+        raise BackendUnavailable(
+            "This installation lacks the bundled model.",
+            hint="Reinstall tarsier-tools, or set TARSIER_MODEL.",
+        )
+    return Tarsier2Backend(TINY_FOLDER, settings, kind="tiny")
+
+
+@contextmanager
+def local_extra() -> Iterator[None]:
+    """For imports of model libraries. Raises BackendUnavailable where they are missing or do not work."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
@@ -67,12 +85,3 @@ def open_backend(settings: Settings) -> Backend:
         raise BackendUnavailable(
             f"The installed model libraries do not work: {error}.", hint=f"{_INSTALL_HINT} --upgrade"
         ) from error
-    if name == "local":
-        assert settings.model is not None
-        return Tarsier2Backend(settings.model, settings)
-    if not TINY_FOLDER.is_dir():
-        raise BackendUnavailable(
-            "This installation lacks the bundled model.",
-            hint="Reinstall tarsier-tools, or set TARSIER_MODEL.",
-        )
-    return Tarsier2Backend(TINY_FOLDER, settings, kind="tiny")

@@ -1,4 +1,4 @@
-"""The command line: ``tarsier-tools caption|ask|locate|info|frames|models``."""
+"""The command line: ``tarsier-tools caption|ask|locate|info|frames|models|convert``."""
 
 from __future__ import annotations
 

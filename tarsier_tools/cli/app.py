@@ -9,6 +9,7 @@ from pydantic import RootModel
 
 from tarsier_tools import __version__
 from tarsier_tools.cli import options, render
+from tarsier_tools.cli.convert import convert
 from tarsier_tools.cli.failures import CommandGroup
 from tarsier_tools.cli.models import render_models, survey
 from tarsier_tools.cli.session import Screen, session
@@ -180,3 +181,6 @@ def models(
     """Show which models can be used here, what is missing, and which one would answer."""
     result = survey(Settings.load(backend=backend, model=model))
     Screen(context, as_json=output.as_json).show(result, render_models(result))
+
+
+app.command()(convert)

@@ -138,7 +138,7 @@ def load_model(checkpoint: Checkpoint, settings: Settings) -> Qwen2VLForConditio
         _require("accelerate", "device_map and quantization")
         options["device_map"] = settings.device_map or {"": device}
     try:
-        with _no_progress_bar():
+        with without_progress_bar():
             model, report = factory.from_pretrained(
                 checkpoint.folder,
                 config=checkpoint.config,
@@ -168,7 +168,7 @@ def load_model(checkpoint: Checkpoint, settings: Settings) -> Qwen2VLForConditio
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def without_progress_bar() -> Iterator[None]:
     """transformers draws a bar on stderr for every file it loads; front ends draw their own."""
     bars: Any = transformers_logging
     was_enabled = bars.is_progress_bar_enabled()
