@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 # Bounded digits: a model can write a number of any length, and Python refuses to read the longest ones.
 _TAG = re.compile(r"<\s*frames?\s*[:：]?\s*([0-9]{1,9})(?:\s*[-–—~]\s*([0-9]{1,9}))?\s*>", re.IGNORECASE)
+_BEFORE_CHOICE = re.compile(r"^(?:(?:the\s+)?answer\s*(?:is\b)?\s*[:：]?\s*)?[\s\"'“”‘’「『(（\[*]*")
 _QUOTED = 80
 """Characters of the model's text that a problem quotes at most."""
 
@@ -82,7 +83,7 @@ def frame_events(text: str, n_frames: int) -> Events:
         tags = list(_TAG.finditer(line))
         before = line[: tags[0].start()] if tags else line
         if before.strip():
-            problems.append(f"No frames are given for: {_quote(before)}.")
+            problems.append(f"No frames are given for: {quote(before)}.")
         ends = (*(tag.start() for tag in tags[1:]), len(line))
         for tag, end in zip(tags, ends, strict=False):  # a line without tags has an end all the same
             words = line[tag.end() : end].strip(" \t:：-–—")
@@ -103,6 +104,20 @@ def span_seconds(span: Span, times_s: Sequence[float], end_s: float) -> tuple[fl
     start = times_s[span.first]
     after = span.last + 1
     return start, times_s[after] if after < len(times_s) else end_s
+
+
+def chosen(text: str, options: Sequence[str], letters: Sequence[str] = ()) -> int | None:
+    """Which option a written reply gives, by its letter or in its words; None when it gives none.
+
+    A letter counts where a mark or nothing follows it, so that ``A dog runs`` is no choice of A.
+    """
+    said = _BEFORE_CHOICE.sub("", text.strip().casefold())
+    for index, letter in enumerate(letters):
+        if re.match(rf"{re.escape(letter.casefold())}(?:$|[)\]）.,:：、*\n])", said):
+            return index
+    ends = {index: _word_end(said, option.strip().casefold()) for index, option in enumerate(options)}
+    best = max(ends, key=ends.__getitem__)
+    return best if ends[best] else None
 
 
 def probabilities(logprobs: Sequence[float]) -> tuple[float, ...]:
@@ -132,6 +147,15 @@ def _span(tag: re.Match[str], n_frames: int, problems: list[str]) -> Span | None
     return Span(max(first, 1) - 1, min(last, n_frames) - 1)
 
 
-def _quote(text: str) -> str:
+def _word_end(said: str, word: str) -> int:
+    """The length of a word that a text begins with; 0 when it does not, or only as part of another word."""
+    if not word or not said.startswith(word):
+        return 0
+    joined = said[len(word) : len(word) + 1]
+    return 0 if word[-1].isascii() and word[-1].isalnum() and joined.isalnum() else len(word)
+
+
+def quote(text: str) -> str:
+    """The beginning of a text, on one line and in quotation marks, for a message."""
     words = " ".join(text.split())
     return repr(words if len(words) <= _QUOTED else f"{words[: _QUOTED - 1]}…")

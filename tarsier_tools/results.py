@@ -169,7 +169,8 @@ class Answer(_Grounded):
     question: str = Field(description="As it was asked.")
     text: str = Field(description="What the model wrote, or the reply that it gives the highest probability.")
     method: Literal["generated", "choices", "yes_no"] = Field(
-        description="generated: the model wrote it; otherwise the replies offered were scored."
+        description="generated: the model wrote it, also a choice where a server gives no probabilities; "
+        "otherwise the replies offered were scored."
     )
     choices: tuple[Choice, ...] = Field(default=(), description="All choices with their probabilities.")
     score: float | None = Field(

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, get_args
 
 from tarsier_tools import arguments, parse, prompts
-from tarsier_tools.asking import generate, score
+from tarsier_tools.asking import choose, generate, score
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
@@ -141,6 +141,7 @@ class VideoService:
         writes nothing: it is shown the question and each reply is scored by its log-likelihood. The
         ``probability`` of a reply is its share among the replies offered (a softmax over them); it is the
         model's own, raw and not calibrated. ``yes_no`` is never guessed from the words of the question.
+        Where a server gives no probabilities the model writes its choice, and the warnings say so.
 
         Raises UsageError for an empty question, one longer than ``arguments.MAX_TEXT_CHARS``, choices that
         are empty or given twice, and choices together with yes_no; ReplyError when the scores are no numbers.
@@ -165,24 +166,24 @@ class VideoService:
             )
         if options is None:
             options = prompts.yes_no_words(tag)
-            letters: tuple[str, ...] = ("", "")
             prompt = prompts.yes_no(text, tag)
-            shares, usage = score(asked, prompt, options, "", on_progress)
+            chosen = choose(asked, prompt, options, (), "", on_progress)
+            letters: tuple[str, ...] = ("", "")
         else:
             letters = tuple(prompts.LETTERS[: len(options)])
             prompt = prompts.choices(text, options)
-            shares, usage = score(asked, prompt, letters, prompts.ANSWER_PREFIX, on_progress)
-        best = max(range(len(options)), key=shares.__getitem__)
+            chosen = choose(asked, prompt, options, letters, prompts.ANSWER_PREFIX, on_progress)
+        scored = "yes_no" if yes_no else "choices"
         return Answer(
             question=text,
-            text=options[best],
-            method="yes_no" if yes_no else "choices",
+            text=options[chosen.best],
+            method=scored if chosen.shares else "generated",
             choices=tuple(
                 Choice(letter=letter, text=option, probability=share)
-                for letter, option, share in zip(letters, options, shares, strict=True)
+                for letter, option, share in zip(letters, options, chosen.shares, strict=False)
             ),
-            score=shares[best],
-            **ground(asked, prompt, (usage,), ()),
+            score=chosen.shares[chosen.best] if chosen.shares else None,
+            **ground(asked, prompt, (chosen.usage,), chosen.warnings),
         )
 
     def locate(
