@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tarsier_tools import exports
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import (
     BackendError,
@@ -135,6 +136,7 @@ __all__ = [
     "VideoUnreadable",
     "WindowScore",
     "__version__",
+    "exports",
     "write_plot",
     "write_report",
 ]

@@ -225,6 +225,7 @@ PUBLIC = [
     "VideoUnreadable",
     "WindowScore",
     "__version__",
+    "exports",
     "write_plot",
     "write_report",
 ]
