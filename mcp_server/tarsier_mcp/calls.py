@@ -17,6 +17,7 @@ from tarsier_mcp.follow import follow, how_far
 from tarsier_mcp.jobs import Busy, Job, JobStore, LaneName, UnknownJob
 from tarsier_mcp.tasks import CreateTaskResult, as_task, wants_tasks
 from tarsier_tools import TarsierError
+from tarsier_tools.text import clean_line
 
 TASK_GRACE_S = 2.0
 """A client that can follow tasks gets one after this long; what is quicker is answered at once."""
@@ -59,7 +60,7 @@ class Calls:
         try:
             checked = offer.check(arguments, limits)
         except TarsierError as error:
-            return replies.error(str(error))
+            return replies.error(clean_line(str(error)))
         identity = await anyio.to_thread.run_sync(offer.identity, checked)
         with self._allowance.call(address_of(request, caller)) as allowed:
             if not allowed:

@@ -22,6 +22,7 @@ from tarsier_mcp.replies import CANCELLED_SCHEMA, error, output_schema
 from tarsier_mcp.sources import PathHider, identity
 from tarsier_mcp.telemetry import job_span, step_spans
 from tarsier_tools import Cancelled, Progress, TarsierError, UsageError, VideoService
+from tarsier_tools.text import clean_line
 from tarsier_tools.tool_specs import ToolSpec
 from tarsier_tools.tools import TOOLS, VideoTools
 
@@ -81,7 +82,8 @@ class Workshop:
                 raise
             except TarsierError as problem:
                 again = " The same call may work later." if problem.retryable else ""
-                return self._hidden(Outcome(f"{problem}{again}", is_error=True, retryable=problem.retryable))
+                said = clean_line(f"{problem}{again}")  # names of files are strangers' words too
+                return self._hidden(Outcome(said, is_error=True, retryable=problem.retryable))
             result = reply.result.model_dump(mode="json")
             step_spans(result, time.time())
         pictures = tuple(
@@ -172,14 +174,14 @@ def job_tools(calls: Calls) -> list[Tool]:
         try:
             checked = GET_JOB.check(arguments)
         except UsageError as problem:
-            return error(str(problem))
+            return error(clean_line(str(problem)))
         return await calls.get_job(checked["job_id"], checked["wait_s"], checked["page"], request)
 
     async def cancel_job(arguments: dict[str, Any], request: ServerRequestContext[Any, Any]) -> BaseModel:
         try:
             checked = CANCEL_JOB.check(arguments)
         except UsageError as problem:
-            return error(str(problem))
+            return error(clean_line(str(problem)))
         return await calls.cancel_job(checked["job_id"], request)
 
     return [
