@@ -12,12 +12,22 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 TIMEOUT_S = 60
+
+_WITH_PIPES = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for place, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Puts the two pipes where the browser looks for them, and becomes the browser."""
 
 
 def find_browser() -> str | None:
@@ -48,7 +58,7 @@ class Browser:
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
         ]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", binary, *options],
+            [sys.executable, "-c", _WITH_PIPES, str(to_browser), str(from_browser), binary, *options],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
