@@ -296,12 +296,14 @@ class TestInfoAndFrames:
 class TestModels:
     def test_without_a_model_the_bundled_one_answers(self) -> None:
         models = Models.model_validate(document(cli("models", "--json")))
-        tiny, local = models.models
+        tiny, local, remote = models.models
         assert models.chosen == "tiny"
         assert (tiny.backend, tiny.model, tiny.usable, tiny.chosen) == ("tiny", "tarsier2-tiny", True, True)
         assert "shapes" in tiny.about
         assert (local.usable, local.chosen, local.missing) == (False, False, ("a model",))
         assert "TARSIER_MODEL" in local.hint
+        assert (remote.usable, remote.missing) == (False, ("the address of a server",))
+        assert "--base-url" in remote.hint
 
     def test_a_hub_id_is_used_though_it_cannot_be_checked(self) -> None:
         models = Models.model_validate(document(cli("models", "--model", "org/name", "--json")))

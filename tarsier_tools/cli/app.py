@@ -177,9 +177,10 @@ def models(
     output: options.Output,
     backend: options.Backend = None,
     model: options.Model = None,
+    base_url: options.BaseUrl = None,
 ) -> None:
     """Show which models can be used here, what is missing, and which one would answer."""
-    result = survey(Settings.load(backend=backend, model=model))
+    result = survey(Settings.load(backend=backend, model=model, base_url=base_url))
     Screen(context, as_json=output.as_json).show(result, render_models(result))
 
 

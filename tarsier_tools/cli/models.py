@@ -1,4 +1,4 @@
-"""Which models can be used here: looked up without loading any of them."""
+"""Which models can be used here: looked up without loading any of them or asking one anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tarsier_tools.backends import TINY_FOLDER, choose_backend
 from tarsier_tools.config import Settings
+from tarsier_tools.errors import BackendError
 from tarsier_tools.text import clean_line
 
 INSTALL = "pip install 'tarsier-tools[local]'"
@@ -34,7 +35,7 @@ class ModelStatus(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    backend: str = Field(description="The value for --backend: tiny or local.")
+    backend: str = Field(description="The value for --backend: tiny, local or remote.")
     model: str = Field(description="Name, folder or hub id; empty when none is set.")
     usable: bool = Field(description="All that it needs is here, as far as can be told without loading it.")
     chosen: bool = Field(description="It is the one that answers.")
@@ -58,12 +59,15 @@ def survey(settings: Settings) -> Models:
     """What is here, and what these settings choose of it. Raises UsageError as ``choose_backend`` does."""
     chosen, reason = choose_backend(settings)
     packages = tuple(f"package {name}" for name in EXTRA if find_spec(name) is None)
+    # With a server the model's name is the server's, and no folder or hub id.
+    model = None if chosen == "remote" else settings.model
     return Models(
         chosen=chosen,
         reason=reason,
         models=(
             _tiny(packages, chosen=chosen == "tiny"),
-            _local(settings.model, packages, chosen=chosen == "local"),
+            _local(model, packages, chosen=chosen == "local"),
+            _remote(settings, chosen=chosen == "remote"),
         ),
     )
 
@@ -123,6 +127,37 @@ def _local(model: str | None, packages: tuple[str, ...], *, chosen: bool) -> Mod
     return ModelStatus(
         backend="local",
         model=model or "",
+        usable=not missing,
+        chosen=chosen,
+        about=about,
+        accuracy={},
+        missing=missing,
+        hint=hint,
+    )
+
+
+def _remote(settings: Settings, *, chosen: bool) -> ModelStatus:
+    """The server is asked for its list of models, and nothing else."""
+    about = "Any OpenAI-compatible server; vLLM sees the video as the model was trained to."
+    hint, names = "", []
+    if settings.base_url is None:
+        missing: tuple[str, ...] = ("the address of a server",)
+        hint = "Give one with --base-url, or in TARSIER_BASE_URL; its key in TARSIER_API_KEY."
+    else:
+        from tarsier_tools.backends.remote import served_models  # loads the HTTP library
+
+        try:
+            names = [served.name for served in served_models(settings)]
+        except BackendError as error:
+            missing, hint = (error.message,), error.hint
+        else:
+            about = f"The server offers: {', '.join(names) or 'nothing'}."
+            wanted = settings.model or (names[0] if len(names) == 1 else "")
+            missing = () if wanted in names else (f"model {wanted}" if wanted else "the name of a model",)
+            hint = "" if wanted in names else "Name one of them with --model, or in TARSIER_MODEL."
+    return ModelStatus(
+        backend="remote",
+        model=(settings.model or "".join(names[:1])) if settings.base_url else "",
         usable=not missing,
         chosen=chosen,
         about=about,

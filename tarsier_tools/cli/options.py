@@ -90,14 +90,27 @@ Backend = Annotated[
         "--backend",
         metavar="|".join(get_args(BackendName)),
         autocompletion=lambda: list(get_args(BackendName)),
-        help="What runs the model. auto: local if a model is set, else the bundled tiny one.",
+        help="What runs the model. auto: remote with a base URL, local with a model, else the bundled one.",
         rich_help_panel=_MODEL,
     ),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="DIR|HUB-ID", help="A Tarsier2 or Qwen2-VL checkpoint.", rich_help_panel=_MODEL
+        "--model",
+        metavar="DIR|HUB-ID|NAME",
+        help="A Tarsier2 or Qwen2-VL checkpoint; with a server the name of a model there.",
+        rich_help_panel=_MODEL,
+    ),
+]
+# There is no option for the key: the command line is seen by every process and kept by shells.
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="An OpenAI-compatible server, such as http://127.0.0.1:8000/v1. Its key: TARSIER_API_KEY.",
+        rich_help_panel=_MODEL,
     ),
 ]
 Revision = Annotated[
@@ -248,6 +261,7 @@ class Asking:
     end: End = None
     backend: Backend = None
     model: Model = None
+    base_url: BaseUrl = None
     revision: Revision = None
     device: Device = None
     dtype: Dtype = None
@@ -262,6 +276,7 @@ class Asking:
         return Settings.load(
             backend=self.backend,
             model=self.model,
+            base_url=self.base_url,
             revision=self.revision,
             device=self.device,
             dtype=self.dtype,

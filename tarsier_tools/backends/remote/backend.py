@@ -6,11 +6,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from tarsier_tools.backends.base import Backend
-from tarsier_tools.backends.remote.address import parse_address
-from tarsier_tools.backends.remote.capabilities import Capabilities, detect
+from tarsier_tools.backends.remote.address import Address, parse_address
+from tarsier_tools.backends.remote.capabilities import Capabilities, detect, list_models
 from tarsier_tools.backends.remote.client import Client, Patience
 from tarsier_tools.backends.remote.loop import Loop, Step
 from tarsier_tools.backends.remote.pictures import Encoding
+from tarsier_tools.backends.remote.replies import ServedModel
 from tarsier_tools.backends.remote.server import Server
 from tarsier_tools.backends.remote.tasks import Memo, together
 from tarsier_tools.config import Settings
@@ -25,6 +26,9 @@ from tarsier_tools.types import (
     Scores,
     no_progress,
 )
+
+LOOK_UP = Patience(connect_s=3, silence_s=10, total_s=10, retries=0)
+"""For a look at what a server offers: somebody waits for it who has asked for nothing of the model."""
 
 _T = TypeVar("_T")
 
@@ -43,13 +47,8 @@ class RemoteBackend(Backend):
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.base_url is None:
-            raise UsageError(
-                "The remote backend needs the address of a server.",
-                hint="Set TARSIER_BASE_URL to something like http://127.0.0.1:8000/v1.",
-            )
-        self._address = parse_address(settings.base_url)
-        self._key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._address = _address(settings)
+        self._key = _key(settings)
         self._model = settings.model
         self._patience = Patience(
             connect_s=settings.connect_timeout_s,
@@ -173,6 +172,42 @@ class RemoteBackend(Backend):
     async def _hang_up(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+
+def served_models(settings: Settings) -> list[ServedModel]:
+    """What the server of ``settings.base_url`` offers, from one request; nothing is asked of a model.
+
+    Raises UsageError for a base URL that is none, BackendError and its kinds within ten seconds.
+    """
+    loop = Loop()
+    client: Client | None = None
+
+    async def ask(_: Callable[[Step], None]) -> list[ServedModel]:
+        nonlocal client
+        client = Client(_address(settings), _key(settings), LOOK_UP)
+        return await list_models(client)
+
+    async def hang_up() -> None:
+        if client is not None:
+            await client.close()
+
+    try:
+        return loop.run(ask, no_progress, (0, 1, "asking the server"))
+    finally:
+        loop.close(hang_up)
+
+
+def _address(settings: Settings) -> Address:
+    if settings.base_url is None:
+        raise UsageError(
+            "The remote backend needs the address of a server.",
+            hint="Set TARSIER_BASE_URL to something like http://127.0.0.1:8000/v1.",
+        )
+    return parse_address(settings.base_url)
+
+
+def _key(settings: Settings) -> str:
+    return settings.api_key.get_secret_value() if settings.api_key else ""
 
 
 class _Steps:

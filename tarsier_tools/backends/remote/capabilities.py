@@ -92,7 +92,7 @@ async def detect(client: Client, model: str | None, encoding: Encoding) -> Capab
     Raises BackendUnavailable when the model is not there or takes no pictures, BackendRejected when frames
     do not arrive as they were sent, and what :class:`Client` raises.
     """
-    served = _choose(await _models(client), model)
+    served = _choose(await list_models(client), model)
     text_ids = await _tokenize_probe(client, served.name)
     dialect, reply = await _first_dialect(client, served, encoding)
     text_tokens = len(text_ids) or await count_text(client, served.name, dialect, PROBE_PROMPT, "")
@@ -129,7 +129,8 @@ def prompt_tokens(reply: Reply) -> int:
     return reply.prompt_tokens
 
 
-async def _models(client: Client) -> list[ServedModel]:
+async def list_models(client: Client) -> list[ServedModel]:
+    """The models that a server offers. Raises BackendUnavailable for what is no list of models."""
     data = await client.models()
     try:
         return read_models(data)

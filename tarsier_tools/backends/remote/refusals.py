@@ -55,7 +55,7 @@ class Refused:
 def error_for(refused: Refused, model: str) -> BackendError:
     """The error for an answer, with the server's words in it where it has any."""
     status, server, said = refused.status, refused.server, refused.said
-    quoted = f": {said}" if said else "."
+    quoted = f": {said.rstrip('.')}." if said else "."
     if status in (401, 403):
         return BackendUnavailable(
             f"{server} refuses access ({status}){quoted}",
