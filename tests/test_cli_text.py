@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tarsier_tools.cli.timeline import ASCII, timeline
+from tarsier_tools.cli.bar import ASCII, draw
 from tarsier_tools.results import Segment, TimeRange
 from tarsier_tools.text import clean, clean_line, escape_json, format_time, parse_time
 
@@ -89,7 +89,7 @@ def segment(start_s: float, end_s: float) -> Segment:
 
 def bar(asked: tuple[float, float], *segments: Segment, width: int = 22) -> str:
     asked_range = TimeRange(start_s=asked[0], end_s=asked[1])
-    return timeline(asked_range, segments, width=width, glyphs=ASCII)[1]
+    return draw(asked_range, segments, width=width, glyphs=ASCII)[1]
 
 
 BARS = [
@@ -113,7 +113,7 @@ def test_the_bar_is_filled_where_a_segment_is(
 
 def test_the_timeline_is_labelled_and_shows_where_the_model_looked() -> None:
     asked = TimeRange(start_s=60, end_s=80)
-    labels, drawn, marks = timeline(asked, [segment(65, 70)], seen_s=(60, 70, 79.9), width=62, glyphs=ASCII)
+    labels, drawn, marks = draw(asked, [segment(65, 70)], seen_s=(60, 70, 79.9), width=62, glyphs=ASCII)
     assert labels.split() == ["1:00.0", "1:05.0", "1:10.0", "1:15.0", "1:20.0"]
     assert labels.startswith("1:00.0")
     assert len(labels) == len(drawn) == 62
@@ -122,7 +122,7 @@ def test_the_timeline_is_labelled_and_shows_where_the_model_looked() -> None:
 
 @pytest.mark.parametrize("width", [1, 16, 17, 30, 41, 79])
 def test_a_narrow_timeline_keeps_its_ends_and_its_width(width: int) -> None:
-    labels, drawn, _ = timeline(TimeRange(start_s=0, end_s=9), [], seen_s=(1,), width=width)
+    labels, drawn, _ = draw(TimeRange(start_s=0, end_s=9), [], seen_s=(1,), width=width)
     assert labels.startswith("0:00.00")
     assert labels.endswith("0:09.00")
     assert len(drawn) == max(width, 16) >= len(labels)

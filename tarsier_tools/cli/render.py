@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from tarsier_tools.cli.timeline import ASCII, UNICODE, timeline
+from tarsier_tools.cli.bar import ASCII, UNICODE, draw
 from tarsier_tools.results import (
     Answer,
     Caption,
@@ -88,7 +88,7 @@ def localization(result: Localization, look: Look) -> Iterator[Text]:
     width = min(look.width, _MAX_TIMELINE)
     glyphs = ASCII if look.ascii_only else UNICODE
     seen = result.coverage.frame_times_s
-    labels, bar, *marks = timeline(
+    labels, bar, *marks = draw(
         result.coverage.asked, result.segments, seen_s=seen, width=width, glyphs=glyphs
     )
     yield Text("")

@@ -26,7 +26,7 @@ UNICODE = Glyphs(left="├", right="┤", empty="─", filled="█", seen="╵")
 ASCII = Glyphs(left="|", right="|", empty="-", filled="#", seen="'")
 
 
-def timeline(
+def draw(
     asked: TimeRange,
     segments: Sequence[Segment],
     *,
