@@ -1,15 +1,30 @@
 """Taking a caption apart into the events that it tells of. Pure, for all languages with prompts.
 
-Every statement is a stretch of the caption, letter by letter: nothing is reworded, so that a verdict on a
-statement is one on the caption's own words. Where a cut is doubtful none is made: a statement that says two
-things can still be checked, half of one cannot.
+Every claim is a stretch of the caption, letter by letter: nothing is reworded, so that a verdict on a claim
+is one on the caption's own words. Where a cut is doubtful none is made: a claim that says two things can
+still be checked, half of one cannot.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from tarsier_tools.languages import Language, prompt_tag
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One event that a caption tells of.
+
+    Attributes:
+        text: the caption's own words, without the stop at their end.
+        follows: the caption says that it comes after the claim before it: "then", or the like.
+    """
+
+    text: str
+    follows: bool = False
+
 
 _CLOSING = r"[\"'”’»)\]」』】）》]"
 _END = re.compile(
@@ -45,7 +60,9 @@ _THEN = {
     # English, French and German need a subject: without one of its own, a clause stays with the one before.
     "en": _then(r",?\s(?:and\s)?", "then|next|afterwards|finally", rf",?\s(?=(?:{_EN_SUBJECT})\b)"),
     "fr": _then(r",?\s(?:et\s)?", "puis|ensuite|enfin", rf",?\s(?=(?:{_FR_SUBJECT})\s|l['’])"),
-    "de": re.compile(rf",?\s(?:und\s)?(?=(?:dann|danach|anschließend)\s\w+\s(?:{_DE_SUBJECT})\b)"),
+    "de": re.compile(
+        rf"(?:,?\s(?:und\s)?|^)(?=(?:dann|danach|anschließend)\s\w+\s(?:{_DE_SUBJECT})\b)", re.I
+    ),
     "es": _then(r"(?:,|\sy)\s(?:y\s)?", "luego|después|entonces|finalmente", r",?\s"),
     "pt": _then(r"(?:,|\se)\s(?:e\s)?", "depois|em seguida|então|finalmente", r",?\s"),
     "ar": _then(r"\s?،\s|\s", "و?ثم", r"\s"),
@@ -61,22 +78,22 @@ _FRAMES = re.compile(r"<\s*frames?\b[^>]*>", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 
 
-def statements(text: str, language: Language = "en") -> tuple[str, ...]:
-    """The events that a caption tells of, in its own words and order, without the stop at their end.
+def claims(text: str, language: Language = "en") -> tuple[Claim, ...]:
+    """The events that a caption tells of, in its own order.
 
     Sentences end at the stops of all scripts, at line ends and semicolons, and not inside numbers,
     abbreviations or quotations. A sentence is cut at "then" and the like where what follows can stand alone.
-    ``<frame: i-j>``, bullets and numbers of lists belong to no statement; what is said twice in the same
-    words is one statement. Raises ValueError for what is no language tag.
+    ``<frame: i-j>``, bullets and numbers of lists belong to no claim; what is said twice in the same words is
+    one claim. Raises ValueError for what is no language tag.
     """
     own = prompt_tag(language)
-    found: dict[str, None] = {}
+    found: dict[str, Claim] = {}
     for sentence in _sentences(_FRAMES.sub("\n", text), own):
-        for clause in _THEN[own].split(sentence):
-            statement = clause.strip().rstrip(",，、:：").rstrip()
-            if _LETTER.search(statement):
-                found.setdefault(statement)
-    return tuple(found)
+        for number, clause in enumerate(_THEN[own].split(sentence)):
+            words = clause.strip().rstrip(",，、:：").rstrip()
+            if _LETTER.search(words):
+                found.setdefault(words, Claim(words, follows=number > 0 and bool(found)))
+    return tuple(found.values())
 
 
 def _sentences(text: str, language: Language) -> list[str]:

@@ -1,4 +1,4 @@
-"""Captions taken apart into statements: nothing is lost, nothing reworded, in many scripts."""
+"""Captions taken apart into claims: nothing is lost, nothing reworded, in many scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.world import random_scene
-from tarsier_tools.splitting import statements
+from tarsier_tools.splitting import Claim, claims
 
 CAPTIONS = [
     ("en", "A dog runs. A cat sleeps!  Does it? Yes…", ["A dog runs", "A cat sleeps", "Does it", "Yes"]),
@@ -71,26 +71,42 @@ CAPTIONS = [
 
 
 @pytest.mark.parametrize(("language", "caption", "expected"), CAPTIONS, ids=[text for _, text, _ in CAPTIONS])
-def test_a_caption_falls_into_its_statements(language: str, caption: str, expected: list[str]) -> None:
-    assert list(statements(caption, language)) == expected
+def test_a_caption_falls_into_its_claims(language: str, caption: str, expected: list[str]) -> None:
+    assert [claim.text for claim in claims(caption, language)] == expected
 
 
 @pytest.mark.parametrize(("language", "caption", "_"), CAPTIONS, ids=[text for _, text, _ in CAPTIONS])
-def test_every_statement_stands_in_the_caption_letter_by_letter_and_in_order(
+def test_every_claim_stands_in_the_caption_letter_by_letter_and_in_order(
     language: str, caption: str, _: list[str]
 ) -> None:
     at = 0
-    for statement in statements(caption, language):
-        at = caption.index(statement, at) + len(statement)
+    for claim in claims(caption, language):
+        at = caption.index(claim.text, at) + len(claim.text)
 
 
 @pytest.mark.parametrize("caption", ["", "  \n ", "...", "。！", "<frame: 1-2>", "- \n1."])
-def test_a_caption_without_words_states_nothing(caption: str) -> None:
-    assert statements(caption) == ()
+def test_a_caption_without_words_claims_nothing(caption: str) -> None:
+    assert claims(caption) == ()
 
 
-def test_what_is_said_twice_is_one_statement() -> None:
-    assert statements("A dog runs. A cat sleeps. A dog runs.") == ("A dog runs", "A cat sleeps")
+def test_what_is_said_twice_is_one_claim() -> None:
+    assert claims("A dog runs. A cat sleeps. A dog runs.") == (Claim("A dog runs"), Claim("A cat sleeps"))
+
+
+@pytest.mark.parametrize(
+    ("language", "caption", "follows"),
+    [
+        ("en", "A dog runs, then a cat sleeps. It rains. Then it stops.", [False, True, False, True]),
+        ("en", "Then a dog runs.", [False]),  # after what?
+        ("zh-Hans", "狗在跑，然后猫睡了。下雨了。接着停了。", [False, True, False, True]),
+        ("de", "Der Hund rennt. Dann schläft die Katze, danach regnet es.", [False, True, True]),
+        ("ja", "犬が走る。次に猫が寝る。", [False, True]),
+    ],
+)
+def test_a_claim_knows_whether_the_caption_puts_it_after_the_one_before(
+    language: str, caption: str, follows: list[bool]
+) -> None:
+    assert [claim.follows for claim in claims(caption, language)] == follows
 
 
 @pytest.mark.parametrize("tag", words.LANGUAGES)
@@ -99,10 +115,12 @@ def test_captions_of_the_shapes_world_fall_into_their_events(tag: words.Language
     for n_events in (1, 2, 3, 3):
         facts = [event.fact for event in random_scene(rng, duration_s=8, n_events=n_events).events]
         caption = words.caption(facts, tag)
-        assert [words.parse_caption(text) for text in statements(caption, tag)] == [[fact] for fact in facts]
+        found = claims(caption, tag)
+        assert [words.parse_caption(claim.text) for claim in found] == [[fact] for fact in facts]
+        assert [claim.follows for claim in found] == [number > 0 for number in range(n_events)]
 
 
 def test_a_hostile_caption_is_taken_apart_in_linear_time() -> None:
     for unit in ("a.", ". ", "'\"", ", then ", "A. ", "<frame", "1. ", "。」", ", "):
         text = unit * 20_000
-        assert len("".join(statements(text))) <= len(text)
+        assert sum(len(claim.text) for claim in claims(text)) <= len(text)
