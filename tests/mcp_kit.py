@@ -1,4 +1,4 @@
-"""What the tests of the MCP server share: a backend that can be held up, servers in memory and on loopback."""
+"""What the tests of the MCP server share: a backend that can be held up, servers in memory and on HTTP."""
 
 from __future__ import annotations
 
@@ -124,9 +124,11 @@ async def listening(served: TarsierServer, **options: Any) -> AsyncIterator[str]
 async def http_client(url: str, era: str, token: str = "", **options: Any) -> AsyncIterator[Client]:
     """A client over HTTP, with a bearer token when one is given."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx2.AsyncClient(headers=headers, timeout=SOON) as http:
-        async with Client(streamable_http_client(url, http_client=http), mode=era, **options) as connected:
-            yield connected
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=SOON) as http,
+        Client(streamable_http_client(url, http_client=http), mode=era, **options) as connected,
+    ):
+        yield connected
 
 
 def text_of(result: CallToolResult) -> str:
