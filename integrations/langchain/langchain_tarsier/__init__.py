@@ -1,1 +1,36 @@
-"""The LangChain integration of tarsier-tools. Holds no tools yet; its name and version are reserved here."""
+"""Eyes for LangChain agents: describe a video, ask about it, find when something happens.
+
+::
+
+    from langchain.agents import create_agent
+    from langchain_tarsier import TarsierToolkit
+
+    agent = create_agent(model, TarsierToolkit().get_tools())
+"""
+
+from langchain_tarsier.toolkit import TarsierToolkit
+from langchain_tarsier.tools import (
+    AskVideoTool,
+    CaptionVideoTool,
+    DescribeTimelineTool,
+    ListVideosTool,
+    LocateEventTool,
+    TarsierTool,
+    VideoInfoTool,
+    ViewFramesTool,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AskVideoTool",
+    "CaptionVideoTool",
+    "DescribeTimelineTool",
+    "ListVideosTool",
+    "LocateEventTool",
+    "TarsierTool",
+    "TarsierToolkit",
+    "VideoInfoTool",
+    "ViewFramesTool",
+    "__version__",
+]
