@@ -55,6 +55,7 @@ class Capabilities:
     Attributes:
         context_tokens: the longest prompt plus reply, None when the server does not say.
         max_frames: of a clip sent as a video, None for any number.
+        continues: goes on with a reply that is begun for it; others close it and begin a new one.
         tokenizes: gives the ids of a text (``/tokenize``).
         reuses: knows a clip by its id when it was sent before.
         alternatives: log-probabilities come with the likeliest tokens beside the one taken.
@@ -65,6 +66,7 @@ class Capabilities:
     context_tokens: int | None
     dialect: Dialect
     max_frames: int | None
+    continues: bool
     tokenizes: bool
     reuses: bool
     alternatives: bool
@@ -75,7 +77,7 @@ class Capabilities:
         """What can be scored; see :class:`~tarsier_tools.types.ModelInfo`."""
         if self.tokenizes and self.prompt_logprobs and self.alternatives:
             return "texts"
-        return "words" if self.alternatives and self.dialect.extensions else "none"
+        return "words" if self.alternatives else "none"
 
     @property
     def note(self) -> str:
@@ -96,6 +98,7 @@ async def detect(client: Client, model: str | None, encoding: Encoding) -> Capab
     text_ids = await _tokenize_probe(client, served.name)
     dialect, reply = await _first_dialect(client, served, encoding)
     text_tokens = len(text_ids) or await count_text(client, served.name, dialect, PROBE_PROMPT, "")
+    begun = await count_text(client, served.name, dialect, PROBE_PROMPT, "A")
     probe = _probe(PROBE_FRAMES, encoding)
     max_frames = _check_probe(reply, text_tokens, probe) if dialect.video else None
     return Capabilities(
@@ -103,6 +106,7 @@ async def detect(client: Client, model: str | None, encoding: Encoding) -> Capab
         context_tokens=served.context_tokens,
         dialect=dialect,
         max_frames=max_frames,
+        continues=0 < begun - text_tokens <= len("A"),
         tokenizes=bool(text_ids),
         reuses=dialect.video and await _reuses(client, served.name, dialect, probe, reply),
         alternatives=len(reply.first) > 1,

@@ -19,9 +19,15 @@ from typing import TypeVar
 import httpx
 
 from tarsier_tools.backends.remote.address import Address
-from tarsier_tools.backends.remote.refusals import BUSY, Refused, error_for
-from tarsier_tools.backends.remote.replies import Reply
-from tarsier_tools.errors import BackendError, BackendFailed, BackendTimeout, BackendUnavailable
+from tarsier_tools.backends.remote.refusals import BUSY, GATEWAY, Refused, error_for
+from tarsier_tools.backends.remote.replies import Reply, ServerTrouble
+from tarsier_tools.errors import (
+    BackendError,
+    BackendFailed,
+    BackendRejected,
+    BackendTimeout,
+    BackendUnavailable,
+)
 
 MAX_ANSWER_BYTES = 128 << 20
 """Of one answer; a prompt's log-probabilities are the longest, at about 100 bytes a token."""
@@ -63,12 +69,13 @@ class _MayPass(Exception):  # never leaves this module
     """A failure after which the same request may succeed.
 
     Attributes:
-        wait_s: what the server asks to be waited for, None when it does not say.
+        busy: the server works, and has no time now.
+        wait_s: what it asks to be waited for, None when it does not say.
     """
 
-    def __init__(self, error: BackendError, wait_s: float | None = None) -> None:
+    def __init__(self, error: BackendError, *, busy: bool = False, wait_s: float | None = None) -> None:
         super().__init__()
-        self.error, self.wait_s = error, wait_s
+        self.error, self.busy, self.wait_s = error, busy, wait_s
 
 
 class Breaker:
@@ -149,6 +156,8 @@ class Client:
                 if on_event is not None:
                     on_event(reply)
             if not reply.finish_reason:
+                if not _is_stream(response):
+                    raise ValueError("there is no reply in it")
                 raise _MayPass(BackendFailed(f"{self._address.api} broke off before the end of its reply."))
             return reply
 
@@ -170,7 +179,8 @@ class Client:
                     try:
                         result = await self._once(method, url, body, model, read)
                     except _MayPass as failure:
-                        self._breaker.failed()
+                        if not failure.busy:
+                            self._breaker.failed()
                         last = turn == self._patience.retries
                         if last or (failure.wait_s or 0) > MAX_RETRY_AFTER_S:
                             raise failure.error from failure.__cause__
@@ -178,6 +188,9 @@ class Client:
                         continue
                     except BackendFailed:
                         self._breaker.failed()
+                        raise
+                    except BackendRejected:
+                        self._breaker.worked()
                         raise
                     self._breaker.worked()
                     return result
@@ -213,6 +226,11 @@ class Client:
                 return await read(response)
             finally:
                 await response.aclose()
+        except ServerTrouble as trouble:
+            raise BackendFailed(
+                f"{server} failed in the middle of its reply: {self._safe(str(trouble))}.",
+                hint="Look at the server's log.",
+            ) from None
         except ValueError as error:  # of Reply.add
             raise BackendFailed(
                 f"The answer of {server} cannot be read: {self._safe(str(error))}.",
@@ -232,7 +250,8 @@ class Client:
             Refused(response.status_code, response.headers, body[:_REFUSAL_BYTES], self._address.api), model
         )
         if response.status_code in BUSY:
-            raise _MayPass(error, _retry_after(response.headers.get("retry-after", "")))
+            wait_s = _retry_after(response.headers.get("retry-after", ""))
+            raise _MayPass(error, busy=response.status_code not in GATEWAY, wait_s=wait_s)
         raise error
 
     def _transport_error(self, error: Exception) -> Exception:
@@ -275,6 +294,10 @@ class Client:
         return text.replace(self._key, "***") if self._key else text
 
 
+def _is_stream(response: httpx.Response) -> bool:
+    return "text/event-stream" in response.headers.get("content-type", "")
+
+
 async def _whole(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -288,7 +311,7 @@ async def _whole(response: httpx.Response) -> bytes:
 
 async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
     """The events of a stream (SSE), or the whole answer of a server that does not stream."""
-    if "text/event-stream" not in response.headers.get("content-type", ""):
+    if not _is_stream(response):
         yield await _whole(response)
         return
     rest = b""

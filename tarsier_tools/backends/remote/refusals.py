@@ -16,6 +16,9 @@ MAX_QUOTED = 300
 BUSY = frozenset({408, 425, 429, 502, 503, 504})
 """Statuses after which the same request may succeed; 500 is not one of them."""
 
+GATEWAY = frozenset({502, 504})
+"""Those of them that tell of a server behind a proxy that does not answer."""
+
 
 class MediaForgotten(BackendRejected):
     """The server no longer has the clip that was named by its id alone."""

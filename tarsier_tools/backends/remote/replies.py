@@ -8,7 +8,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from tarsier_tools.text import clean_line
+
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class ServerTrouble(Exception):
+    """The server sent an error in place of a part of its reply."""
 
 
 class _Lenient(BaseModel):
@@ -115,10 +121,10 @@ class Reply:
     cached_tokens: int = 0
 
     def add(self, data: bytes) -> None:
-        """Take in one event of a stream, or the whole answer. Raises ValueError."""
+        """Take in one event of a stream, or the whole answer. Raises ValueError, ServerTrouble."""
         event = _read(_Event, data)
         if event.error is not None:
-            raise ValueError(f"an error in the middle: {str(event.error)[:200]}")
+            raise ServerTrouble(clean_line(str(event.error))[:200])
         for choice in event.choices[:1]:
             self._add_choice(choice)
         if event.usage is not None:
@@ -136,7 +142,8 @@ class Reply:
         if tokens and not self.logprobs:
             self.first = {place.name: place.logprob for place in tokens[0].top_logprobs or []}
         self.logprobs += [token.logprob for token in tokens]
-        self.finish_reason = choice.finish_reason or self.finish_reason
+        whole = "stop" if choice.message else ""  # some leave it away where nothing can follow
+        self.finish_reason = choice.finish_reason or whole or self.finish_reason
 
 
 def read_models(data: bytes) -> list[ServedModel]:

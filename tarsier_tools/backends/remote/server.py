@@ -62,6 +62,7 @@ class Server:
         Args:
             on_tokens: called with the number of tokens that have come.
         """
+        self._check_prefix(request.reply_prefix)
         pictures = self._pictures(request.clip)
         text_tokens = await self._count(request.prompt, request.reply_prefix)
         self._check_length(pictures, text_tokens, request.max_new_tokens)
@@ -107,6 +108,7 @@ class Server:
                 "The server gives no probabilities for such replies.",
                 hint="Ask for a written answer, or serve the model with vLLM.",
             )
+        self._check_prefix(request.reply_prefix)
         pictures = self._pictures(request.clip)
         text_tokens = await self._count(request.prompt, request.reply_prefix)
         self._check_length(pictures, text_tokens, 1)
@@ -223,6 +225,13 @@ class Server:
         return await self._counts.get(
             (prompt, reply), lambda: count_text(self._client, model, dialect, prompt, reply)
         )
+
+    def _check_prefix(self, reply_prefix: str) -> None:
+        if reply_prefix and not self.capabilities.continues:
+            raise BackendRejected(
+                "The server does not go on with a reply that is begun for it.",
+                hint="Ask for a written answer, or serve the model with vLLM.",
+            )
 
     def _pictures(self, clip: Clip) -> Pictures:
         most = self.capabilities.max_frames
