@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
-from tarsier_tools import arguments, parse, prompts
+from tarsier_tools import arguments, captioning, parse, prompts
 from tarsier_tools.asking import choose, generate, score
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
@@ -34,8 +34,8 @@ from tarsier_tools.results import (
     VideoFolder,
     VideoInfo,
 )
-from tarsier_tools.timelines.describe import Segmentation, Wanted, describe
-from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, check_lengths
+from tarsier_tools.timelines.describe import Wanted, describe
+from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, Segmentation, check_lengths
 from tarsier_tools.types import Progress, SamplingMethod, no_progress
 from tarsier_tools.workbench import Workbench
 
@@ -83,6 +83,7 @@ class VideoService:
         end_s: float | None = None,
         language: str | None = None,
         detail: Detail = "full",
+        verify: bool = False,
         frames: int | None = None,
         sampling: SamplingMethod = "uniform",
         fps: float | None = None,
@@ -94,30 +95,17 @@ class VideoService:
         With ``detail="events"`` the model is asked for one line per event with its frames; the result's
         ``events`` hold those that it gave frames for, with times taken from the frames shown. The rest of its
         reply stays in ``text`` and is named in ``warnings``.
+
+        With ``verify=True`` each statement of the text is looked for again, in the whole range and in short
+        windows of it, and returned as supported, doubtful or unsupported. The text stays as it is. Raises
+        BackendRejected for a model that gives no probabilities.
         """
         tag = arguments.language(language, self.settings.language)
         arguments.one_of("detail", detail, get_args(Detail))
         limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
         seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
         asked = self._bench.ask(seen, tag, on_progress)
-        still = seen.decoded.info.frame_count == 1
-        prompt = prompts.caption(tag, detail, image=still)
-        completion = generate(asked, prompt, limit, on_progress)
-        text = completion.text.strip()
-        warnings = list(reply_warnings(completion))
-        events: tuple[Segment, ...] = ()
-        if detail == "events":
-            read = parse.frame_events(text, len(seen.decoded.clip))
-            events = tuple(segment(seen.decoded, event.span, event.text) for event in read.events)
-            warnings += read.problems
-            if not asked.backend.info.abilities.dense:
-                warnings.append("This model is not known to give the frames of events when asked to.")
-        return Caption(
-            text=text,
-            events=events,
-            finish_reason=completion.finish_reason,
-            **ground(asked, prompt, (completion.usage,), warnings),
-        )
+        return captioning.describe(self._bench, asked, detail, verify, limit, on_progress)
 
     def ask(
         self,

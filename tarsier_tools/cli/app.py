@@ -8,11 +8,12 @@ import typer
 from pydantic import RootModel
 
 from tarsier_tools import __version__
-from tarsier_tools.cli import options, render
+from tarsier_tools.cli import exporting, options, render
 from tarsier_tools.cli.convert import convert
 from tarsier_tools.cli.failures import CommandGroup
 from tarsier_tools.cli.models import render_models, survey
 from tarsier_tools.cli.session import Screen, session
+from tarsier_tools.cli.timeline import timeline
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.results import Answer
@@ -53,17 +54,19 @@ def caption(
     video: options.Video,
     asking: options.Asking,
     output: options.Output,
+    export: options.Export,
     detail: options.CaptionDetail = "full",
     report: options.Report = None,
 ) -> None:
     """Describe a video, or a part of it."""
+    exporting.check(export, as_json=output.as_json)
     with session(context, asking.settings(), as_json=output.as_json) as here:
         look = here.say_which_model()
         result = here.work(
             lambda progress: here.service.caption(video, detail=detail, on_progress=progress, **asking.call())
         )
         here.report(result, report)
-        here.show(result, render.caption(result, look))
+        exporting.show(here, export, result, result, render.caption(result, look))
 
 
 @app.command()
@@ -111,10 +114,12 @@ def locate(
     event: options.Event,
     asking: options.Asking,
     output: options.Output,
+    export: options.Export,
     report: options.Report = None,
     plot: options.Plot = None,
 ) -> None:
     """Find when something happens. Not finding it is an answer too: exit code 0, found is false."""
+    exporting.check(export, as_json=output.as_json)
     with session(context, asking.settings(), as_json=output.as_json) as here:
         look = here.say_which_model()
         result = here.work(
@@ -122,7 +127,7 @@ def locate(
         )
         here.report(result, report)
         here.plot(result, plot)
-        here.show(result, render.localization(result, look))
+        exporting.show(here, export, result, result, render.localization(result, look))
 
 
 @app.command()
@@ -184,4 +189,5 @@ def models(
     Screen(context, as_json=output.as_json).show(result, render_models(result))
 
 
+app.command()(timeline)
 app.command()(convert)

@@ -7,7 +7,7 @@ one option per field, so that commands that ask a model all take the same ones.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 
 from tarsier_tools.config import BackendName, Settings
 from tarsier_tools.errors import UsageError
+from tarsier_tools.exports import FORMATS
 from tarsier_tools.prompts import LANGUAGES, Detail
 from tarsier_tools.reporting import PLOT_SUFFIXES, REPORT_SUFFIXES, checked_path
 from tarsier_tools.text import parse_time
@@ -39,7 +40,9 @@ def _time(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
+def one_of(values: Sequence[str]) -> Callable[[str], str]:
+    """A parser that takes these values only, and names them when it is given another."""
+
     def parse(text: str) -> str:
         if text not in values:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(values)}.")
@@ -167,7 +170,7 @@ Sampling = Annotated[
     SamplingMethod | None,
     typer.Option(
         "--sampling",
-        parser=_one_of(get_args(SamplingMethod)),
+        parser=one_of(get_args(SamplingMethod)),
         metavar="|".join(get_args(SamplingMethod)),
         autocompletion=lambda: list(get_args(SamplingMethod)),
         help="Which frames: Tarsier2's rule, evenly in time, or at a fixed rate (see --fps).",
@@ -185,7 +188,7 @@ CaptionDetail = Annotated[
     Detail,
     typer.Option(
         "--detail",
-        parser=_one_of(get_args(Detail)),
+        parser=one_of(get_args(Detail)),
         metavar="|".join(get_args(Detail)),
         autocompletion=lambda: list(get_args(Detail)),
         help="full: flowing text. events: each event with its time.",
@@ -236,6 +239,24 @@ Plot = Annotated[
     ),
 ]
 
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        parser=one_of(list(FORMATS)),
+        metavar="|".join(FORMATS),
+        autocompletion=lambda: list(FORMATS),
+        help="Write this format instead: to standard output, or to --out.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Where --format goes; replaced if there.", rich_help_panel=_OUTPUT
+    ),
+]
+
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON document on standard output, errors too.", rich_help_panel=_OUTPUT),
@@ -251,6 +272,14 @@ class Output:
 
     as_json: AsJson = False
     debug: Debug = False
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A result as a file for other programs; see ``exporting``."""
+
+    format: Format = None
+    out: OutFile = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tarsier_tools.results import (
     FrameSet,
     Localization,
     ModelUsed,
+    Timeline,
     TimeRange,
     Timings,
     VideoInfo,
@@ -100,6 +101,21 @@ def localization(result: Localization, look: Look) -> Iterator[Text]:
     yield from _details(result, look)
 
 
+def timeline(result: Timeline, look: Look) -> Iterator[Text]:
+    """The segments below their chapters, if there are any, and the details."""
+    begins = {chapter.segments[0]: chapter for chapter in result.chapters}
+    for number, segment in enumerate(result.segments):
+        if number in begins:
+            yield Text("")
+            yield Text(clean_line(begins[number].title), style="bold")
+        yield Text.assemble((f"{_span(segment.start_s, segment.end_s)}  ", "cyan"), clean_line(segment.text))
+    yield Text("")
+    where = "at cuts" if result.segmentation == "shots" else "evenly"
+    kept = f", {result.resumed_segments} kept from an earlier run" if result.resumed_segments else ""
+    yield _detail("segments", f"{len(result.segments)}, divided {where}{kept}", look)
+    yield from _details(result, look)
+
+
 def frame_set(result: FrameSet, look: Look) -> Iterator[Text]:
     """The pictures and when they are shown."""
     for frame in result.frames:
@@ -139,7 +155,7 @@ def _span(start_s: float, end_s: float) -> str:
     return f"{format_time(start_s)} - {format_time(end_s)}"
 
 
-def _details(result: Caption | Answer | Localization, look: Look) -> Iterator[Text]:
+def _details(result: Caption | Answer | Localization | Timeline, look: Look) -> Iterator[Text]:
     yield from _model(result.model, look)
     yield from _coverage(result.coverage, look)
     yield from _cost(result.timings, result.usage, look)

@@ -124,15 +124,15 @@ class Session(Screen):
         """Write the page that was asked for, if one was; standard error says where."""
         if path is not None:
             self.work(lambda progress: write_report(result, self.service, path, on_progress=progress))
-            self._say_where("report", path)
+            self.say_where("report", path)
 
     def plot(self, result: Localization | Sequence[Localization], path: Path | None) -> None:
         """Draw the plot that was asked for, if one was; standard error says where."""
         if path is not None:
             write_plot(result, path)
-            self._say_where("plot", path)
+            self.say_where("plot", path)
 
-    def _say_where(self, what: str, path: Path) -> None:
+    def say_where(self, what: str, path: Path) -> None:
         self._err.print(Text(f"{what}: {clean_line(str(path))}", style="dim"), soft_wrap=True)
 
 

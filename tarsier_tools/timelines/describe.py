@@ -28,12 +28,9 @@ from tarsier_tools.results import Coverage, Segment, Timeline, TimeRange, Timing
 from tarsier_tools.text import format_time
 from tarsier_tools.timelines.chapters import chapters
 from tarsier_tools.timelines.journal import Journal, R, Stretch, content_hash
-from tarsier_tools.timelines.segments import divide
+from tarsier_tools.timelines.segments import Segmentation, divide
 from tarsier_tools.types import Completion, Progress, Request, Usage
 from tarsier_tools.workbench import Workbench
-
-Segmentation = Literal["auto", "shots", "windows"]
-"""Where segments begin: at cuts where they can be looked for, at cuts, or evenly."""
 
 _FOLDER = "timelines"
 _TOGETHER = 8

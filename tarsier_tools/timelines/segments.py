@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from tarsier_tools.errors import UsageError
 from tarsier_tools.results import TimeRange
+
+Segmentation = Literal["auto", "shots", "windows"]
+"""Where segments begin: at cuts where they can be looked for, at cuts, or evenly."""
 
 MIN_SEGMENT_S = 1.0
 """By default a shot shorter than this is joined to a neighbour."""
