@@ -16,6 +16,7 @@ from tarsier_tools.backends.remote.client import Client
 from tarsier_tools.backends.remote.messages import (
     DIALECTS,
     TOP_LOGPROBS,
+    VISION_MARKS,
     Dialect,
     Part,
     chat_body,
@@ -34,9 +35,6 @@ LIST_LIMIT = 32
 """Entries of a list of frames that vLLM reads unless it is told otherwise."""
 
 PROBE_PROMPT = "Describe the video in detail."
-VISION_MARKS = 2
-"""``<|vision_start|>`` and ``<|vision_end|>`` around each block."""
-
 NUM_FRAMES_HINT = (
     """Start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}': it then takes all frames."""
 )
@@ -97,7 +95,7 @@ async def detect(client: Client, model: str | None, encoding: Encoding) -> Capab
     served = _choose(await list_models(client), model)
     text_ids = await _tokenize_probe(client, served.name)
     dialect, reply = await _first_dialect(client, served, encoding)
-    text_tokens = len(text_ids) or await count_text(client, served.name, dialect, PROBE_PROMPT, "")
+    text_tokens = await count_text(client, served.name, dialect, PROBE_PROMPT, "")
     begun = await count_text(client, served.name, dialect, PROBE_PROMPT, "A")
     probe = _probe(PROBE_FRAMES, encoding)
     max_frames = _check_probe(reply, text_tokens, probe) if dialect.video else None
@@ -165,7 +163,7 @@ def _choose(offered: list[ServedModel], wanted: str | None) -> ServedModel:
 async def _tokenize_probe(client: Client, model: str) -> tuple[int, ...]:
     """Ids of the probe's conversation without its video; () from a server without ``/tokenize``."""
     try:
-        return read_tokens(await client.tokenize(tokenize_body(model, conversation((), PROBE_PROMPT)), model))
+        return read_tokens(await client.tokenize(tokenize_body(model, PROBE_PROMPT), model))
     except (BackendRejected, BackendUnavailable, BackendFailed, ValueError):
         return ()
 

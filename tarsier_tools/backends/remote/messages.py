@@ -42,6 +42,12 @@ DIALECTS = (
 )
 """From the one that serves best to the least that will do; the first that a server takes is used."""
 
+VISION_MARKS = 2
+"""``<|vision_start|>`` and ``<|vision_end|>`` around each block of vision tokens."""
+
+NO_VIDEO: Part = {"type": "text", "text": "<|vision_start|><|vision_end|>"}
+"""Stands where the video would, so that the text around it falls into the same tokens."""
+
 
 def plain(text: str) -> str:
     """Text in which no special token is left: servers read ``<|im_end|>`` in a question as the turn's end."""
@@ -118,8 +124,9 @@ def chat_body(
     return json.dumps(body).encode()
 
 
-def tokenize_body(model: str, messages: Sequence[Message], *, closed: bool = False) -> bytes:
-    """The JSON that asks vLLM's ``/tokenize`` for the ids of a conversation."""
+def tokenize_body(model: str, prompt: str, reply: str = "", *, closed: bool = False) -> bytes:
+    """The JSON that asks vLLM's ``/tokenize`` for the ids of a conversation about a video without tokens."""
+    messages = conversation((NO_VIDEO,), prompt, reply)
     return json.dumps({"model": model, "messages": messages, **how_to_end(messages, closed=closed)}).encode()
 
 

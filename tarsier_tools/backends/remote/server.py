@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from tarsier_tools.backends.remote.capabilities import (
     NUM_FRAMES_HINT,
-    VISION_MARKS,
     Capabilities,
     count_text,
     prompt_tokens,
@@ -17,6 +16,7 @@ from tarsier_tools.backends.remote.capabilities import (
 from tarsier_tools.backends.remote.client import Client, OnEvent
 from tarsier_tools.backends.remote.messages import (
     TOP_LOGPROBS,
+    VISION_MARKS,
     Part,
     chat_body,
     conversation,
@@ -171,7 +171,8 @@ class Server:
                 f"The candidate {candidate[:40]!r} cannot be told apart from what is before it.",
                 hint="Begin it with a letter.",
             )
-        self._check_length(pictures, len(whole), 1)
+        text_tokens = len(whole) - VISION_MARKS
+        self._check_length(pictures, text_tokens, 1)
 
         def body(parts: Sequence[Part]) -> bytes:
             return chat_body(
@@ -183,7 +184,7 @@ class Server:
                 closed=closed,
             )
 
-        reply = await self._exchange(pictures, len(whole), body)
+        reply = await self._exchange(pictures, text_tokens, body)
         start = len(reply.prompt) - (len(whole) - len(before))
         scored = reply.prompt[start : start + len(wanted)] if start >= 0 else []
         if tuple(token for token, _ in scored) != wanted:
@@ -208,11 +209,11 @@ class Server:
     # ------------------------------------------------------------ counting
 
     async def _text_ids(self, prompt: str, reply: str, *, closed: bool = False) -> tuple[int, ...]:
-        """The ids of a conversation without its video."""
+        """The ids of a conversation, its video without any tokens."""
         model = self.capabilities.model
 
         async def fetch() -> tuple[int, ...]:
-            body = tokenize_body(model, conversation((), prompt, reply), closed=closed)
+            body = tokenize_body(model, prompt, reply, closed=closed)
             return _ids(await self._client.tokenize(body, model))
 
         return await self._ids.get((prompt, reply, closed), fetch)
@@ -220,7 +221,7 @@ class Server:
     async def _count(self, prompt: str, reply: str) -> int:
         """The tokens of a conversation without its video."""
         if self.capabilities.tokenizes:
-            return len(await self._text_ids(prompt, reply))
+            return len(await self._text_ids(prompt, reply)) - VISION_MARKS
         model, dialect = self.capabilities.model, self.capabilities.dialect
         return await self._counts.get(
             (prompt, reply), lambda: count_text(self._client, model, dialect, prompt, reply)
