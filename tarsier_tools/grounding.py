@@ -15,6 +15,7 @@ from tarsier_tools.types import Completion, Usage
 
 if TYPE_CHECKING:
     from tarsier_tools.media.clips import ClipSpec, DecodedClip
+    from tarsier_tools.media.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Seen:
     """A clip that was decoded for a call, and what the call has cost so far."""
 
     given: str
+    source: Source
     decoded: DecodedClip
     cached: bool
     began: float

@@ -130,14 +130,15 @@ class Statement(_Result):
     verdict: Literal["supported", "doubtful", "unsupported"] = Field(
         description="What looking again says of it; nothing is taken out of the caption."
     )
-    score: float = Field(description="The best of its windows; see score_kind of the result.")
-    whole_score: float = Field(description="The same over the whole clip.")
+    score: float = Field(description="Of the window where it fits best; see score_kind of the result.")
+    whole_score: float = Field(description="The same for the whole range in one look.")
     confidence: float | None = Field(
         default=None, ge=0, le=1, description="Calibrated probability; None without a calibration."
     )
     start_s: float = Field(ge=0, description="Where it fits best, seconds from the video's first frame.")
     end_s: float = Field(gt=0, description="Where it fits best; the end is excluded.")
-    evidence_s: float = Field(description="Time of the frame that shows it best.")
+    evidence_s: float = Field(description="Time of a frame from the middle of where it fits.")
+    note: str = Field(default="", description="What else speaks against it, a sentence; empty for nothing.")
 
 
 class Caption(_Grounded):

@@ -20,10 +20,12 @@ class Claim:
     Attributes:
         text: the caption's own words, without the stop at their end.
         follows: the caption says that it comes after the claim before it: "then", or the like.
+        denies: it says what does not happen: "nothing", "nobody", or the like.
     """
 
     text: str
     follows: bool = False
+    denies: bool = False
 
 
 _CLOSING = r"[\"'”’»)\]」』】）》]"
@@ -73,6 +75,22 @@ _THEN = {
     "ko": _then(r",\s(?:그리고\s)?", r"그\s?다음에?|그런 다음|이어서|그 후에?|마지막으로", r",?\s"),
 }
 
+_NOT = {
+    "en": re.compile(r"(?:nothing|nobody|none|no)\b|.*\b(?:not|never)\b|.*n['’]t\b", re.I),
+    "fr": re.compile(
+        r"(?:rien|personne|aucune?)\b|.*\b(?:n['’e].*\b(?:pas|rien|personne|aucune?|jamais))\b", re.I
+    ),
+    "de": re.compile(r".*\b(?:nichts?|niemand|keine?[rsmn]?|nie)\b", re.I),
+    "es": re.compile(r"(?:nada|nadie)\b|.*\bno\b", re.I),
+    "pt": re.compile(r"(?:nada|ninguém)\b|.*\bnão\b", re.I),
+    "ar": re.compile(r".*\b(?:لا|لم|لن|ليس|ليست)\b"),
+    "hi": re.compile(r".*नहीं"),
+    "zh-Hans": re.compile(".*[没未]|.*不(?:动|再)"),
+    "zh-Hant": re.compile(".*[沒未]|.*不(?:動|再)"),
+    "ja": re.compile(".*(?:ない|ません|なかった)$"),
+    "ko": re.compile(r".*(?:없|않|못하)|.*\b(?:안|못)\s"),
+}
+
 _LEADING = re.compile(r"\s*(?:[-*•–—]\s+|#+\s+|\(?[0-9]{1,3}[.)]\s+)?")
 _FRAMES = re.compile(r"<\s*frames?\b[^>]*>", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
@@ -92,7 +110,9 @@ def claims(text: str, language: Language = "en") -> tuple[Claim, ...]:
         for number, clause in enumerate(_THEN[own].split(sentence)):
             words = clause.strip().rstrip(",，、:：").rstrip()
             if _LETTER.search(words):
-                found.setdefault(words, Claim(words, follows=number > 0 and bool(found)))
+                found.setdefault(
+                    words, Claim(words, number > 0 and bool(found), bool(_NOT[own].match(words)))
+                )
     return tuple(found.values())
 
 

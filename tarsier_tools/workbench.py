@@ -73,6 +73,7 @@ class Workbench:
         decoded, cached = self._clips.get(key, lambda: self.decoding.clip(source, spec, on_progress))
         return Seen(
             given=source.given,
+            source=source,
             decoded=decoded,
             cached=cached,
             began=began,
