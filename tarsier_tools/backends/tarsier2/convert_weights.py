@@ -140,7 +140,8 @@ def write_shard(shard: Shard, target: Path, on_bytes: OnBytes) -> str:
             waiting = thread.submit(check.written, start, end)
         if waiting is not None:
             on_bytes(waiting.result())
-        copy.truncate(shard.new_size)
+        if os.fstat(copy.fileno()).st_size > shard.new_size:
+            copy.truncate(shard.new_size)
         os.fsync(copy.fileno())
     return check.sha256
 
