@@ -73,7 +73,10 @@ from tarsier_tools.types import (
 if TYPE_CHECKING:
     from tarsier_tools.backends.base import Backend
     from tarsier_tools.backends.scripted import ScriptedBackend
+    from tarsier_tools.library.memory import MemoryIndex
+    from tarsier_tools.passages import Hit, Passage, read_passages
     from tarsier_tools.reporting import write_plot, write_report
+    from tarsier_tools.rewatching import rewatch
     from tarsier_tools.service import VideoService
     from tarsier_tools.tool_specs import ToolSpec
     from tarsier_tools.tools import LocatedEvents, ToolReply, VideoTools
@@ -99,10 +102,13 @@ __all__ = [
     "FrameImage",
     "FrameSet",
     "FrameView",
+    "Hit",
     "Localization",
     "LocatedEvents",
+    "MemoryIndex",
     "ModelInfo",
     "ModelUsed",
+    "Passage",
     "Picture",
     "Progress",
     "ReplyError",
@@ -137,11 +143,18 @@ __all__ = [
     "WindowScore",
     "__version__",
     "exports",
+    "read_passages",
+    "rewatch",
     "write_plot",
     "write_report",
 ]
 
 _LAZY = {
+    "Hit": "tarsier_tools.passages",
+    "MemoryIndex": "tarsier_tools.library.memory",
+    "Passage": "tarsier_tools.passages",
+    "read_passages": "tarsier_tools.passages",
+    "rewatch": "tarsier_tools.rewatching",
     "Backend": "tarsier_tools.backends.base",
     "ScriptedBackend": "tarsier_tools.backends.scripted",
     "VideoService": "tarsier_tools.service",

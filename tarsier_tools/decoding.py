@@ -13,6 +13,7 @@ from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_cli
 from tarsier_tools.media.reader import Limits
 from tarsier_tools.media.shots import find_cuts, find_cuts_isolated
 from tarsier_tools.media.source import Source
+from tarsier_tools.media.subtitles import Subtitles
 from tarsier_tools.media.windows import read_clips, read_clips_isolated
 from tarsier_tools.results import FrameSet, FrameView, TimeRange, VideoInfo
 from tarsier_tools.types import Progress
@@ -145,6 +146,15 @@ class Decoding:
         else:
             view = view_frames(*common, on_progress=on_progress)
         return view.model_copy(update={"video": source.given})
+
+    def subtitles(self, source: Source) -> tuple[Subtitles, ...]:
+        """The texts that come with a video, see :mod:`tarsier_tools.media.subtitles`."""
+        from tarsier_tools.media.pyav_subtitles import read_subtitles
+
+        common = (source.path, source.name, self._limits)
+        if self._settings.isolate:
+            return self._isolated().call(read_subtitles, *common, timeout_s=self._limits.timeout_s)
+        return read_subtitles(*common)
 
     def close(self) -> None:
         """End the worker, if there is one."""

@@ -20,10 +20,31 @@ MODULES = {
     if "assets" not in path.parts
 }
 
-PURE = ("languages", "splitting", "prompts", "parse", "arguments", "text", "media/sampling", "media/transform")
+PURE = (
+    "languages",
+    "splitting",
+    "prompts",
+    "parse",
+    "arguments",
+    "text",
+    "media/sampling",
+    "media/transform",
+    "terms",
+    "library/ranking",
+)
 WORLDLY = {"os", "io", "pathlib", "socket", "subprocess", "threading", "time", "random", "tempfile", "shutil"}
 HEAVY = {"av", "decord", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "httpx"}
-HEAVY |= {"typer", "rich", "mcp", "langchain_core", "llama_index", "sqlite3", "matplotlib", "scenedetect", "cv2"}
+HEAVY |= {
+    "typer",
+    "rich",
+    "mcp",
+    "langchain_core",
+    "llama_index",
+    "sqlite3",
+    "matplotlib",
+    "scenedetect",
+    "cv2",
+}
 
 READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
 """The only modules that may know a decoder, by how their names begin."""
@@ -41,7 +62,7 @@ ALLOWED = {
     "mcp": (),
     "langchain_core": (),
     "llama_index": (),
-    "sqlite3": (),
+    "sqlite3": ("library/",),
     "matplotlib": ("reporting/plot",),
     "scenedetect": ("media/shots",),
 }
@@ -188,10 +209,13 @@ PUBLIC = [
     "FrameImage",
     "FrameSet",
     "FrameView",
+    "Hit",
     "Localization",
     "LocatedEvents",
+    "MemoryIndex",
     "ModelInfo",
     "ModelUsed",
+    "Passage",
     "Picture",
     "Progress",
     "ReplyError",
@@ -226,6 +250,8 @@ PUBLIC = [
     "WindowScore",
     "__version__",
     "exports",
+    "read_passages",
+    "rewatch",
     "write_plot",
     "write_report",
 ]

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise, takewhile
 
 from tarsier_tools.results import Chapter, Segment
+from tarsier_tools.terms import terms
 
 MAX_CHAPTERS = 30
 """More are no help in finding one's way."""
@@ -29,9 +30,6 @@ MAX_TITLE_CHARS = 80
 _BLOCK = 2  # captions on either side of a place that are compared
 _CUTOFF = 0.5  # standard deviations above the mean depth; Hearst goes below it, for longer texts than these
 
-_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_TERMS = re.compile(rf"[{_NO_SPACES}]+|[^\W{_NO_SPACES}]+")
-_SCRIPT = re.compile(f"[{_NO_SPACES}]")
 _SENTENCE = re.compile(r".+?(?:[.!?؟](?=\s|$)|[。！？।]|$)")
 
 Weights = Mapping[str, float]
@@ -56,17 +54,6 @@ def chapters(segments: Sequence[Segment]) -> tuple[Chapter, ...]:
             )
         )
     return tuple(made)
-
-
-def terms(text: str) -> list[str]:
-    """What a caption is compared by: lower-case words, and pairs of characters where there are no spaces."""
-    found: list[str] = []
-    for run in _TERMS.findall(text.casefold()):
-        if _SCRIPT.match(run) and len(run) > 1:
-            found += [run[place : place + 2] for place in range(len(run) - 1)]
-        else:
-            found.append(run)
-    return found
 
 
 def title(caption: str) -> str:
