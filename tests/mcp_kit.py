@@ -13,12 +13,11 @@ from typing import Any
 
 import anyio
 import httpx2
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation, TextContent
 from tarsier_mcp.clients import ClientTable
-from tarsier_mcp.http import HttpOptions, make_app
+from tarsier_mcp.http import HttpOptions, listener, make_app
 from tarsier_mcp.server import ServerOptions, TarsierServer
 
 from tarsier_tools import Settings, VideoService
@@ -106,18 +105,14 @@ def client(served: TarsierServer, era: str, name: str = "a test", **options: Any
 async def listening(served: TarsierServer, **options: Any) -> AsyncIterator[str]:
     """The server over HTTP on a free port of loopback; gives the address of its endpoint."""
     http = HttpOptions(**{"port": 0, **options})
-    listener = uvicorn.Server(
-        uvicorn.Config(make_app(served.mcp, http), host="127.0.0.1", port=0, log_config=None)
-    )
-    listener.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    running = listener(make_app(served.mcp, http), http)
     async with anyio.create_task_group() as group:
-        group.start_soon(listener.serve)
-        while not listener.started:
-            await anyio.sleep(0.01)
+        group.start_soon(running.serve)
+        await until(lambda: running.started)
         try:
-            yield f"http://127.0.0.1:{listener.servers[0].sockets[0].getsockname()[1]}{http.path}"
+            yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}{http.path}"
         finally:
-            listener.should_exit = listener.force_exit = True
+            running.should_exit = True
 
 
 @asynccontextmanager

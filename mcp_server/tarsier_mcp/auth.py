@@ -158,11 +158,13 @@ def oauth_auth(issuer: str, public_url: str, keys: str) -> Auth:
     Raises UsageError for addresses that are none, and for keys that cannot be read.
     """
     try:
-        settings = AuthSettings(
-            issuer_url=AnyHttpUrl(issuer),
-            resource_server_url=AnyHttpUrl(public_url),
-            required_scopes=[READ],
-            validate_token_resource=True,
+        settings = AuthSettings.model_validate(  # from strings: an address must stay as it is written
+            {
+                "issuer_url": issuer,
+                "resource_server_url": public_url,
+                "required_scopes": [READ],
+                "validate_token_resource": True,
+            }
         )
     except ValidationError:
         raise UsageError(

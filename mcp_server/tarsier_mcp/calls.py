@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from mcp.server.context import ServerRequestContext
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, RequestId
 
 from tarsier_mcp import replies
 from tarsier_mcp.callers import Allowance, Caller, address_of
@@ -46,6 +47,7 @@ class Calls:
         self._store = store
         self._clients = clients
         self._allowance = allowance
+        self._scopes: dict[tuple[str, RequestId], list[anyio.CancelScope]] = {}
 
     async def call(
         self, offer: Offer, arguments: dict[str, Any], request: ServerRequestContext[Any, Any]
@@ -57,6 +59,19 @@ class Calls:
         """
         caller = Caller.of(request)
         limits = self._clients.of(caller.client)
+        with self._cancellable(request, address_of(request, caller)) as scope:
+            return await self._call(offer, arguments, request, caller, limits)
+        assert scope.cancelled_caught
+        return replies.error("Cancelled.")
+
+    async def _call(
+        self,
+        offer: Offer,
+        arguments: dict[str, Any],
+        request: ServerRequestContext[Any, Any],
+        caller: Caller,
+        limits: ClientLimits,
+    ) -> CallToolResult | CreateTaskResult:
         try:
             checked = offer.check(arguments, limits)
         except TarsierError as error:
@@ -79,6 +94,31 @@ class Calls:
         if not job.done and as_a_task:
             return as_task(self._store, job)
         return self._answer(job, limits, 1)
+
+    def cancelled(self, request: ServerRequestContext[Any, Any]) -> None:
+        """The client of stateless HTTP of the old era says that it does not wait for a call any more.
+
+        Its message comes by a way of its own and names the call by a number that the client chose, so that
+        it counts only when just one call of this caller has the number.
+        """
+        who = address_of(request, Caller.of(request))
+        scopes = self._scopes.get((who, (request.params or {}).get("requestId", "")), [])
+        if len(scopes) == 1:
+            scopes[0].cancel()
+
+    @contextmanager
+    def _cancellable(self, request: ServerRequestContext[Any, Any], who: str) -> Iterator[anyio.CancelScope]:
+        """A call at work that :meth:`cancelled` can find."""
+        key = (who, request.request_id or "")
+        with anyio.CancelScope() as scope:
+            scopes = self._scopes.setdefault(key, [])
+            scopes.append(scope)
+            try:
+                yield scope
+            finally:
+                scopes.remove(scope)
+                if not scopes:
+                    self._scopes.pop(key, None)
 
     async def get_job(
         self, job_id: str, wait_s: float | None, page: int, request: ServerRequestContext[Any, Any]

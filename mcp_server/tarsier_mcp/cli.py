@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
         with TarsierServer(server_options) as server:
             anyio.run(server.mcp.run_stdio_async)
         return
-    from tarsier_mcp.http import HttpOptions, check_exposure, make_app, serve
+    from tarsier_mcp.http import HttpOptions, check_exposure, listener, make_app
 
     http_options = HttpOptions(
         host=options.host,
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
         logging.getLogger(__name__).info(
             "Listening on http://%s:%d%s", http_options.host, http_options.port, http_options.path
         )
-        anyio.run(serve, make_app(server.mcp, http_options), http_options)
+        anyio.run(listener(make_app(server.mcp, http_options), http_options).serve)
 
 
 def _settings(options: argparse.Namespace, *, over_http: bool) -> Settings:

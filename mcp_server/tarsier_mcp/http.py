@@ -114,8 +114,8 @@ def make_app(server: MCPServer[Any], options: HttpOptions) -> Starlette:
     return app
 
 
-async def serve(app: Starlette, options: HttpOptions) -> None:
-    """Serve until a signal ends it; calls at work get some seconds to leave."""
+def listener(app: Starlette, options: HttpOptions) -> uvicorn.Server:
+    """What serves the application. When it is told to end, calls at work get some seconds to leave."""
     config = uvicorn.Config(
         app,
         host=options.host,
@@ -127,7 +127,7 @@ async def serve(app: Starlette, options: HttpOptions) -> None:
         limit_concurrency=1000,
         h11_max_incomplete_event_size=64 << 10,
     )
-    await uvicorn.Server(config).serve()
+    return uvicorn.Server(config)
 
 
 async def _healthz(_: Request) -> Response:

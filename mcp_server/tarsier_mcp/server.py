@@ -104,7 +104,7 @@ class TarsierServer:
             model_workers=options.model_workers,
             on_change=files.save if files is not None else None,
         )
-        calls = Calls(self.store, options.clients, options.allowance)
+        self._calls = calls = Calls(self.store, options.clients, options.allowance)
         self._allowance = options.allowance
         self.mcp: MCPServer[Any] = VideoResources(
             workshop,
@@ -130,6 +130,8 @@ class TarsierServer:
 
     async def _gate(self, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Refuse callers that ask too often, and tools and prompts that do not exist."""
+        if context.method == "notifications/cancelled" and context.request is not None:
+            self._calls.cancelled(context)
         if context.request_id is None or context.method in ("ping", "initialize"):
             return await call_next(context)
         wait = self._allowance.wait_s(address_of(context, Caller.of(context)))
