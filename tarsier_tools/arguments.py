@@ -12,6 +12,8 @@ MAX_TEXT_CHARS = 2000
 """The longest question, event or choice, in characters."""
 MAX_NEW_TOKENS = 8192
 """The longest reply, in tokens."""
+MAX_EVENTS = 100
+"""The most events that are looked for in one call."""
 MAX_FRAMES = 512
 """The most frames that a model is shown at once."""
 
@@ -30,6 +32,17 @@ def words(name: str, value: str) -> str:
             hint="Say it in fewer words, or ask several times.",
         )
     return text
+
+
+def events(value: str | Sequence[str]) -> tuple[str, ...]:
+    """One event or several, each as from :func:`words`. Raises UsageError for none and for too many."""
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    if not 1 <= len(texts) <= MAX_EVENTS:
+        raise UsageError(
+            f"{len(texts)} events are given; between 1 and {MAX_EVENTS} are needed.",
+            hint="Look for the others in another call.",
+        )
+    return tuple(words("event", text) for text in texts)
 
 
 def options(choices: Sequence[str]) -> tuple[str, ...]:

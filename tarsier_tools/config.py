@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         2_073_600, ge=784, description="max_pixels of the served checkpoint's preprocessor_config.json."
     )
 
+    calibration: Path | None = Field(
+        None, description="What turns scores into confidences; by default the file beside the checkpoint."
+    )
+
     # What the model is shown
     frames: int = Field(
         16, ge=1, le=512, description="Frames per clip; Tarsier2 was trained with 16 and more."

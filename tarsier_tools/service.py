@@ -10,17 +10,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self, Unpack, get_args, overload
 
-from tarsier_tools import arguments, captioning, parse, prompts
-from tarsier_tools.asking import choose, generate, score
+from tarsier_tools import arguments, captioning, prompts
+from tarsier_tools.asking import choose, generate
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.frames import MAX_PICTURE_SIDE, frames_wanted
-from tarsier_tools.grounding import Seen, ground, reply_warnings, segment
+from tarsier_tools.grounding import Seen, ground, reply_warnings
+from tarsier_tools.locating.methods import Method
+from tarsier_tools.locating.run import locate
+from tarsier_tools.locating.wanted import Options, want
 from tarsier_tools.media.clips import ClipSpec, check_spec
 from tarsier_tools.media.listing import list_videos
+from tarsier_tools.media.subtitles import Subtitles
 from tarsier_tools.prompts import Detail
 from tarsier_tools.results import (
     Answer,
@@ -29,12 +33,12 @@ from tarsier_tools.results import (
     FrameSet,
     FrameView,
     Localization,
-    Segment,
     Timeline,
     VideoFolder,
     VideoInfo,
 )
 from tarsier_tools.timelines.describe import Wanted, describe
+from tarsier_tools.timelines.journal import content_hash
 from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, Segmentation, check_lengths
 from tarsier_tools.types import Progress, SamplingMethod, no_progress
 from tarsier_tools.workbench import Workbench
@@ -174,66 +178,66 @@ class VideoService:
             **ground(asked, prompt, (chosen.usage,), chosen.warnings),
         )
 
+    @overload
+    def locate(  # type: ignore[overload-overlap]  # a text is a sequence of texts too; it is one event
+        self, video: str | Path, events: str, **options: Unpack[Options]
+    ) -> Localization: ...
+
+    @overload
+    def locate(
+        self, video: str | Path, events: Sequence[str], **options: Unpack[Options]
+    ) -> tuple[Localization, ...]: ...
+
     def locate(
         self,
         video: str | Path,
-        event: str,
+        events: str | Sequence[str],
         *,
         start_s: float | None = None,
         end_s: float | None = None,
+        top_k: int = 10,
+        threshold: float | None = None,
+        method: Method = "auto",
+        window_s: float | None = None,
+        stride_s: float | None = None,
         language: str | None = None,
         frames: int | None = None,
-        sampling: SamplingMethod = "uniform",
+        sampling: SamplingMethod | None = None,
         fps: float | None = None,
         max_new_tokens: int | None = None,
         on_progress: Progress = no_progress,
-    ) -> Localization:
-        """Find when something happens in a video, or in a range of it, in one look at the whole range.
+    ) -> Localization | tuple[Localization, ...]:
+        """Find when events happen in a video of any length, or in a range of it.
 
-        The model is asked in which of the frames shown the event happens, and its numbers become seconds by
-        the times of those frames, so no boundary is finer than ``resolution_s``. ``score`` is the probability
-        of yes (against no) to whether it happens at all: raw, not calibrated. ``found`` needs frames in
-        the reply and, for a model trained on such questions, a score of at least 0.5.
+        A short range is looked at in one piece, a longer one in overlapping windows that are decoded in one
+        pass; then each place found is looked at again, more closely. Several events share all of that. Not
+        finding an event is an answer too: ``found`` is False, and ``best_score`` says how close it came.
 
-        Raises UsageError for an empty event or one longer than ``arguments.MAX_TEXT_CHARS``; ReplyError when
-        the scores are no numbers.
+        Args:
+            events: one event, which gives one result, or up to ``arguments.MAX_EVENTS``, which give a tuple.
+            top_k: the most places for each event.
+            threshold: what a place must reach: of the confidence where the model has a calibration, else of
+                the score. By default 0.5, or 5 nats for uncalibrated likelihoods.
+            method: how windows are scored. ``"yes_no"`` asks whether it happens, ``"likelihood"`` goes by how
+                much likelier the event is as a caption than of a blank clip, ``"frames"`` asks as yes_no does
+                and lets the model write the frames. ``"auto"`` takes what goes with the model.
+            window_s, stride_s: length of the windows, and from one's start to the next; by default 0.75 s a
+                frame (more where that would be too many windows), and half the length.
+            frames: of each window.
+            sampling: by default Tarsier2's rule for a range in one piece, and an even beat for windows.
+
+        The costs and timings of a result are those of the whole call.
+
+        Raises UsageError for events that are empty, too long or too many, for a method that the model cannot
+        be used with, and for a calibration of other weights; ReplyError when the scores are no numbers.
         """
-        tag = arguments.language(language, self.settings.language)
-        text = arguments.words("event", event)
-        limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
-        seen = self._look(video, start_s, end_s, frames, sampling, fps, on_progress)
-        asked = self._bench.ask(seen, tag, on_progress)
-        prompt = prompts.locate(text, tag)
-        completion = generate(asked, prompt, limit, on_progress)
-        happens = prompts.yes_no(prompts.happens(text, tag), tag)
-        shares, usage = score(asked, happens, prompts.yes_no_words(tag), "", on_progress)
-        read = parse.frame_spans(completion.text, len(seen.decoded.clip))
-        abilities = asked.backend.info.abilities
-        warnings = [*reply_warnings(completion), *read.problems]
-        doubted = abilities.yes_no and shares[0] < 0.5
-        if read.spans and doubted:
-            warnings.append(
-                f"The frames in the reply are left out: yes has a probability of only {shares[0]:.2f}."
-            )
-        elif not read.spans and not abilities.frames:
-            warnings.append("The model wrote no frame numbers; this checkpoint is not known to write them.")
-        elif not read.spans and not doubted:
-            warnings.append(
-                f"No frames in the reply can be used, though yes has a probability of {shares[0]:.2f}."
-            )
-        segments = () if doubted else tuple(segment(seen.decoded, span, text) for span in read.spans)
-        return Localization(
-            event=text,
-            found=bool(segments),
-            segments=segments,
-            method="frames",
-            best_score=shares[0],
-            threshold=0.5,
-            score_kind="raw probability of yes, not calibrated",
-            resolution_s=seen.decoded.coverage.largest_gap_s,
-            reply=completion.text.strip(),
-            **ground(asked, prompt, (completion.usage, usage), warnings),
-        )
+        wanted = want(
+            self.settings, events, start_s=start_s, end_s=end_s, top_k=top_k, threshold=threshold,
+            method=method, window_s=window_s, stride_s=stride_s, language=language, frames=frames,
+            sampling=sampling, fps=fps, max_new_tokens=max_new_tokens,
+        )  # fmt: skip
+        found = locate(self._bench, video, wanted, on_progress)
+        return found[0] if isinstance(events, str) else found
 
     def timeline(
         self,
@@ -284,6 +288,15 @@ class VideoService:
     def info(self, video: str | Path, *, on_progress: Progress = no_progress) -> VideoInfo:
         """What is known of a video without decoding it; no model is needed."""
         return self._bench.decoding.info(self._bench.resolve(video, on_progress))
+
+    def identify(self, video: str | Path, *, on_progress: Progress = no_progress) -> str:
+        """The hex SHA-256 of a video's bytes: the same for copies, whatever they are called."""
+        source = self._bench.resolve(video, on_progress)
+        return content_hash(source.path, lambda: on_progress(0, 1, "reading the file"))
+
+    def subtitles(self, video: str | Path, *, on_progress: Progress = no_progress) -> tuple[Subtitles, ...]:
+        """The subtitle tracks of a video, and the .srt and .vtt files beside it, that are text."""
+        return self._bench.decoding.subtitles(self._bench.resolve(video, on_progress))
 
     def frames(
         self,

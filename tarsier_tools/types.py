@@ -174,6 +174,7 @@ class ModelInfo:
         name: what to call it in a result ("tarsier2-tiny", a folder's name, a hub id).
         backend: "tiny", "local", "remote" or "scripted".
         device, dtype: "" when there is none (the scripted backend).
+        folder: where its files are, "" when they are not on this machine.
         context_tokens: the longest prompt plus reply, None when not known.
         scoring: what ``score`` takes; a server may give few probabilities or none.
     """
@@ -183,6 +184,7 @@ class ModelInfo:
     device: str = ""
     dtype: str = ""
     revision: str = ""
+    folder: str = ""
     context_tokens: int | None = None
     abilities: Abilities = field(default_factory=Abilities)
     scoring: Scoring = "texts"

@@ -113,6 +113,7 @@ class Tarsier2Backend(Backend):
             device=str(self._engine.device),
             dtype=dtype + quantized,
             revision=revision,
+            folder=str(folder),
             context_tokens=self._limit,
             abilities=abilities,
         )
