@@ -63,7 +63,9 @@ def timeline(result: Timeline) -> Iterator[str]:
     """What was seen, the chapters, and each segment with its caption on a line."""
     asked = result.coverage.asked
     where = "shot by shot" if result.segmentation == "shots" else "in even parts"
-    yield f"{len(result.segments)} segments of {span(asked.start_s, asked.end_s)}, {where}."
+    count = len(result.segments)
+    parts = "1 segment" if count == 1 else f"{count} segments"
+    yield f"{parts} of {span(asked.start_s, asked.end_s)}, {where}."
     yield from _grounds(result.coverage, result.model, result.warnings)
     for chapter in result.chapters:
         first, last = chapter.segments[0] + 1, chapter.segments[-1] + 1

@@ -35,32 +35,17 @@ from tarsier_tools.results import (
     VideoInfo,
 )
 from tarsier_tools.service import VideoService
+from tarsier_tools.tool_arguments import End, Language, Page, Start, Video
 from tarsier_tools.tool_specs import ToolSpec, derive
 from tarsier_tools.types import Progress, no_progress
 
-MAX_PAGE = 10_000
 MAX_PICTURES = 32
 """Frames that are shown at once."""
 MAX_SHEET_FRAMES = 64
 MAX_EVENTS = 10
+"""Events in one call: a reply about more would be hard to read."""
 
 Result = TypeVar("Result", bound=BaseModel)
-
-Video = Annotated[
-    str,
-    Field(min_length=1, description="Path of a video file, or its https address. See list_videos for files."),
-]
-Start = Annotated[
-    float | None, Field(ge=0, description="Look only from this second on; null for the video's start.")
-]
-End = Annotated[
-    float | None, Field(ge=0, description="Look only up to this second; null for the video's end.")
-]
-Language = Annotated[
-    str | None,
-    Field(description="Of the reply: a BCP 47 tag such as en or zh-Hans; null for the default."),
-]
-Page = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Of a long reply; the reply names the next page.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +164,9 @@ class VideoTools:
         ],
         start_s: Start = None,
         end_s: End = None,
+        top_k: Annotated[
+            int, Field(ge=1, le=20, description="Stretches of time for each event at most, the surest ones.")
+        ] = 5,
         language: Language = None,
         *,
         on_progress: Progress = no_progress,
@@ -195,11 +183,14 @@ class VideoTools:
                 f"{len(events)} events are given; at most {MAX_EVENTS} fit into one call.",
                 hint="Ask for the others in another call.",
             )
-        found = tuple(
-            self.service.locate(
-                video, one, start_s=start_s, end_s=end_s, language=language, on_progress=on_progress
-            )
-            for one in events
+        found = self.service.locate(
+            video,
+            events,
+            start_s=start_s,
+            end_s=end_s,
+            top_k=top_k,
+            language=language,
+            on_progress=on_progress,
         )
         return self._reply(tool_text.localizations(found), LocatedEvents(events=found))
 
