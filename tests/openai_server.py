@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,6 +36,12 @@ MAX_PIXELS = 9800
 """Of the bundled model's preprocessor: clients of this server set ``server_max_pixels`` to it."""
 
 Frames = tuple[np.ndarray, ...]
+
+
+@cache
+def bundled() -> Brain:
+    """The one brain of all tests."""
+    return Brain()
 
 
 class Brain:
@@ -83,6 +90,7 @@ class Brain:
 
 
 def as_clip(frames: Frames) -> Clip:
+    """Frames as a clip, one a second."""
     digest = hashlib.sha256(b"".join(frame.tobytes() + str(frame.shape).encode() for frame in frames))
     count = len(frames)
     return Clip(frames, tuple(range(count)), tuple(map(float, range(count))), digest.hexdigest())
@@ -432,8 +440,8 @@ class OpenAIServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(brain: Brain, behaviour: Behaviour | None = None, port: int = 0) -> Iterator[OpenAIServer]:
-    server = OpenAIServer(brain, behaviour or Behaviour(), port)
+def serving(behaviour: Behaviour | None = None, port: int = 0) -> Iterator[OpenAIServer]:
+    server = OpenAIServer(bundled(), behaviour or Behaviour(), port)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
+from openai_server import MAX_PIXELS, serving
 from tarsier2_kit import clip, settings
 
 from tarsier_tools.backends import Backend, open_backend
+from tarsier_tools.backends.remote import RemoteBackend
 from tarsier_tools.backends.scripted import ScriptedBackend
+from tarsier_tools.config import Settings
 from tarsier_tools.errors import Cancelled
 from tarsier_tools.types import Request, ScoreRequest
 
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
 PLENTY = 50
+
+
+class OverLoopback(RemoteBackend):
+    """A remote backend with its server, which ends with it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        server = self._stack.enter_context(serving())
+        super().__init__(Settings(base_url=server.url, server_max_pixels=MAX_PIXELS))
+
+    def close(self) -> None:
+        super().close()
+        self._stack.close()
+
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "scripted": lambda: ScriptedBackend(["a reply"] * PLENTY, [(-1.0, -2.0)] * PLENTY),
     "local": lambda: open_backend(settings()),
+    "remote": OverLoopback,
 }
 
 ASKED = [
@@ -36,7 +57,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 def test_it_says_which_model_answers(backend: Backend) -> None:
     assert backend.info.name
-    assert backend.info.backend in {"tiny", "local", "scripted"}
+    assert backend.info.backend in {"tiny", "local", "remote", "scripted"}
 
 
 def test_every_request_gets_one_completion_in_order(backend: Backend) -> None:
