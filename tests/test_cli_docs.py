@@ -57,7 +57,7 @@ def test_every_option_and_argument_has_help(command: str) -> None:
 
 def test_the_commands_that_ask_a_model_take_the_same_options() -> None:
     own = {
-        "caption": {"--detail", "--report"},
+        "caption": {"--detail", "--verify", "--report"},
         "ask": {"--choice", "--yes-no"},
         "locate": {"--report", "--plot"},
     }

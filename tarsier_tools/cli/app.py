@@ -56,6 +56,7 @@ def caption(
     output: options.Output,
     export: options.Export,
     detail: options.CaptionDetail = "full",
+    verify: options.Verify = False,
     report: options.Report = None,
 ) -> None:
     """Describe a video, or a part of it."""
@@ -63,7 +64,9 @@ def caption(
     with session(context, asking.settings(), as_json=output.as_json) as here:
         look = here.say_which_model()
         result = here.work(
-            lambda progress: here.service.caption(video, detail=detail, on_progress=progress, **asking.call())
+            lambda progress: here.service.caption(
+                video, detail=detail, verify=verify, on_progress=progress, **asking.call()
+            )
         )
         here.report(result, report)
         exporting.show(here, export, result, result, render.caption(result, look))

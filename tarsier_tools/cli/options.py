@@ -194,6 +194,10 @@ CaptionDetail = Annotated[
         help="full: flowing text. events: each event with its time.",
     ),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Look again for each statement of the description, and flag the doubtful."),
+]
 Choices = Annotated[
     list[str] | None,
     typer.Option(

@@ -27,6 +27,13 @@ from tarsier_tools.results import (
 from tarsier_tools.text import clean, clean_line, format_time
 from tarsier_tools.types import Usage
 
+_VERDICTS = {
+    "supported": ("✓", "+", "green"),
+    "doubtful": ("?", "?", "yellow"),
+    "unsupported": ("✗", "x", "bold red"),
+}
+"""For each verdict its mark, the same in ASCII, and its colour."""
+
 _LABEL = 10  # cells for the name of a detail
 _MAX_TIMELINE = 100  # cells; a longer bar is no easier to read
 
@@ -49,11 +56,26 @@ class Look:
 
 
 def caption(result: Caption, look: Look) -> Iterator[Text]:
-    """The description, the events if there are any, and the details."""
+    """The description, the events and checked statements if there are any, and the details."""
     if not result.events:
         yield Text(clean(result.text))
     for event in result.events:
         yield Text.assemble((f"{_span(event.start_s, event.end_s)}  ", "cyan"), clean_line(event.text))
+    if result.statements:
+        yield Text("")
+    for statement in result.statements:
+        mark, ascii_mark, style = _VERDICTS[statement.verdict]
+        scores = f"({statement.score:.2f}, in the whole {statement.whole_score:.2f})"
+        yield Text.assemble(
+            (f"{ascii_mark if look.ascii_only else mark} {statement.verdict:<12}", style),
+            (f"{_span(statement.start_s, statement.end_s)}  ", "cyan"),
+            clean_line(statement.text),
+            (f"  {scores}", "dim"),
+        )
+        if statement.note:
+            yield _detail("", clean_line(statement.note), look)
+    if result.statements:
+        yield _detail("scores", result.score_kind, look)
     yield from _details(result, look)
 
 
