@@ -56,7 +56,11 @@ def chapters(exported: Exportable) -> list[Cue]:
         if isinstance(result, Timeline)
         for chapter in result.chapters
     ]
-    return made or [Cue("chapter", cue.start_s, cue.end_s, title(cue.text)) for cue in cues(exported)]
+    language = results(exported)[0].language
+    return made or [
+        Cue("chapter", cue.start_s, cue.end_s, title(cue.text, language) or cue.text)
+        for cue in cues(exported)
+    ]
 
 
 def video_name(video: str) -> str:

@@ -13,13 +13,14 @@ timeline.
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, takewhile
 
+from tarsier_tools.languages import Language
 from tarsier_tools.results import Chapter, Segment
+from tarsier_tools.splitting import claims
 from tarsier_tools.terms import terms
 
 MAX_CHAPTERS = 30
@@ -30,13 +31,15 @@ MAX_TITLE_CHARS = 80
 _BLOCK = 2  # captions on either side of a place that are compared
 _CUTOFF = 0.5  # standard deviations above the mean depth; Hearst goes below it, for longer texts than these
 
-_SENTENCE = re.compile(r".+?(?:[.!?؟](?=\s|$)|[。！？।]|$)")
-
 Weights = Mapping[str, float]
 
 
-def chapters(segments: Sequence[Segment]) -> tuple[Chapter, ...]:
-    """At most MAX_CHAPTERS chapters: each segment is in one, and each holds neighbours."""
+def chapters(segments: Sequence[Segment], language: Language = "en") -> tuple[Chapter, ...]:
+    """At most MAX_CHAPTERS chapters: each segment is in one, and each holds neighbours.
+
+    Args:
+        language: of the captions, to tell where what they say first ends.
+    """
     if not segments:
         return ()
     weights = _weigh([terms(segment.text) for segment in segments])
@@ -49,21 +52,20 @@ def chapters(segments: Sequence[Segment]) -> tuple[Chapter, ...]:
             Chapter(
                 start_s=segments[first].start_s,
                 end_s=segments[stop - 1].end_s,
-                title=title(segments[central].text) or "…",
+                title=title(segments[central].text, language) or "…",
                 segments=tuple(range(first, stop)),
             )
         )
     return tuple(made)
 
 
-def title(caption: str) -> str:
-    """The first sentence of a caption without its full stop, cut between words when it is long."""
-    text = " ".join(caption.split())
-    match = _SENTENCE.match(text)
-    sentence = (match[0] if match else text).rstrip(" .。।")
-    if len(sentence) <= MAX_TITLE_CHARS:
-        return sentence
-    head = sentence[: MAX_TITLE_CHARS - 1]
+def title(caption: str, language: Language = "en") -> str:
+    """The first thing that a caption tells of, in its own words, cut between words when it is long."""
+    told = claims(" ".join(caption.split()), language)
+    text = told[0].text if told else ""
+    if len(text) <= MAX_TITLE_CHARS:
+        return text
+    head = text[: MAX_TITLE_CHARS - 1]
     return (head.rpartition(" ")[0] or head).rstrip(" ,，、;；:") + "…"
 
 

@@ -21,6 +21,7 @@ from tarsier_tools.backends.base import Backend
 from tarsier_tools.errors import UsageError, VideoUnreadable
 from tarsier_tools.grounding import carried
 from tarsier_tools.languages import Language
+from tarsier_tools.locating.calibration import fingerprint
 from tarsier_tools.media import shots
 from tarsier_tools.media.clips import ClipSpec, DecodedClip, asked_range, largest_gap
 from tarsier_tools.media.source import Source
@@ -115,7 +116,7 @@ class _Work:
         return Timeline(
             segments=segments,
             segmentation="shots" if {each.start_s for each in stretches[1:]} & {*cuts} else "windows",
-            chapters=chapters(segments) if wanted.summarize else (),
+            chapters=chapters(segments, wanted.language) if wanted.summarize else (),
             resumed_segments=len(stretches) - len(left),
             **carried(
                 given=self._source.given,
@@ -200,7 +201,7 @@ class _Work:
     def _model_key(self, backend: Backend, prompt: str) -> dict[str, object]:
         wanted, spec, info = self._wanted, self._wanted.spec, backend.info
         return {
-            "model": [info.name, info.backend, info.revision, info.dtype],
+            "model": [info.name, info.backend, info.revision, info.dtype, fingerprint(info)],
             "prompt": prompt,
             "shown": [spec.frames, spec.sampling, spec.fps, spec.max_pixels],
             "max_new_tokens": wanted.max_new_tokens,
