@@ -16,13 +16,15 @@ from tarsier_tools import Settings, TarsierError, UsageError, __version__
 
 if TYPE_CHECKING:
     from tarsier_mcp.auth import Auth
+    from tarsier_mcp.server import TarsierServer
 
 TOKEN_VARIABLE = "TARSIER_MCP_TOKEN"  # noqa: S105 (the name of a variable)
 
 _EPILOG = f"""\
 Over stdio (the default) videos are read from the working directory, or from the folders given with --allow.
-Over HTTP nothing can be read until --allow is given, and callers need a token: {TOKEN_VARIABLE} or
---token-file or --oauth-issuer. Everything about the model can also be set by TARSIER_* variables.
+Over HTTP nothing can be read until --allow is given. Callers on other machines need a token: see --token-file
+({TOKEN_VARIABLE} holds a single one) and --oauth-issuer. What else the service does can be set by TARSIER_*
+variables.
 """
 
 
@@ -65,6 +67,7 @@ def _run(options: argparse.Namespace) -> None:
     if not over_http:
         with TarsierServer(server_options) as server:
             anyio.run(server.mcp.run_stdio_async)
+        _leave(server)
         return
     from tarsier_mcp.http import HttpOptions, check_exposure, listener, make_app
 
@@ -84,6 +87,14 @@ def _run(options: argparse.Namespace) -> None:
             "Listening on http://%s:%d%s", http_options.host, http_options.port, http_options.path
         )
         anyio.run(listener(make_app(server.mcp, http_options), http_options).serve)
+    _leave(server)
+
+
+def _leave(server: TarsierServer) -> None:
+    """End the process also when a thread is stuck in a library, for example while it loads a large model."""
+    if not server.idle:
+        logging.shutdown()
+        os._exit(0)
 
 
 def _settings(options: argparse.Namespace, *, over_http: bool) -> Settings:
@@ -129,15 +140,20 @@ def _auth(options: argparse.Namespace) -> Auth | None:
 
 def _print_config(options: argparse.Namespace, words: list[str]) -> None:
     """The configuration that starts the server with the same other arguments."""
-    place, _ = CLIENTS[options.print_config]
+    place, _, _ = CLIENTS[options.print_config]
     kept = _without_print_config(words)
     folders = [str(folder.expanduser().absolute()) for folder in options.allow]
     for given, folder in zip(options.allow, folders, strict=True):  # clients start servers anywhere
         kept[kept.index(str(given))] = folder
     if not folders:
         kept += ["--allow", str(Path.cwd())]
-    print(config(options.print_config, [*command(), *kept]))  # noqa: T201 (what the command is for)
+    own = {name: value for name, value in os.environ.items() if name.startswith("TARSIER_")}
+    secret = [name for name in own if name.endswith(("_KEY", "_TOKEN"))]
+    shown = {name: value for name, value in own.items() if name not in secret}
+    print(config(options.print_config, [*command(), *kept], shown))  # noqa: T201 (what the command is for)
     print(f"This goes into {place}.", file=sys.stderr)  # noqa: T201
+    for name in secret:
+        print(f"{name} is set here but not written: add it to env yourself.", file=sys.stderr)  # noqa: T201
 
 
 def _without_print_config(words: list[str]) -> list[str]:

@@ -91,9 +91,11 @@ class TarsierServer:
 
     Attributes:
         mcp: the server, for any transport of the SDK.
+        idle: after closing: nothing is at work any more.
     """
 
     def __init__(self, options: ServerOptions, service: VideoService | None = None) -> None:
+        self.idle = False
         self._closing = ExitStack()
         service = service or self._closing.enter_context(VideoService(options.settings))
         workshop = Workshop(service, hide_paths=options.hide_paths)
@@ -162,10 +164,15 @@ class TarsierServer:
         if missing:
             raise MCPError(INVALID_PARAMS, f"The prompt {name} needs {', '.join(missing)}")
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop all work. With a state folder, jobs that were handed out begin anew with the next server."""
-        self.store.close(timeout_s)
-        self._closing.close()
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Stop all work; True when it ended in time, and only then the model is given back.
+
+        With a state folder, jobs that were handed out begin anew with the next server.
+        """
+        self.idle = self.store.close(timeout_s)
+        if self.idle:  # else a thread is deep in a library, and closing the service would wait for it
+            self._closing.close()
+        return self.idle
 
     def __enter__(self) -> Self:
         return self
