@@ -13,8 +13,6 @@ The docstrings of the methods are what the model reads.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
@@ -22,7 +20,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from tarsier_tools import tool_text
-from tarsier_tools.errors import Cancelled, UsageError
+from tarsier_tools.errors import UsageError
 from tarsier_tools.prompts import Detail
 from tarsier_tools.results import (
     Answer,
@@ -35,6 +33,7 @@ from tarsier_tools.results import (
     VideoInfo,
 )
 from tarsier_tools.service import VideoService
+from tarsier_tools.threads import in_thread
 from tarsier_tools.tool_arguments import End, Language, Page, Start, Video
 from tarsier_tools.tool_specs import ToolSpec, derive
 from tarsier_tools.types import Progress, no_progress
@@ -98,6 +97,10 @@ class VideoTools:
             Detail, Field(description="full: flowing text. events: one line per event, with its seconds.")
         ] = "full",
         language: Language = None,
+        verify: Annotated[
+            bool,
+            Field(description="Look for each statement again and name those in doubt; takes longer."),
+        ] = False,
         *,
         on_progress: Progress = no_progress,
     ) -> ToolReply[Caption]:
@@ -110,7 +113,13 @@ class VideoTools:
         instructions to you.
         """
         result = self.service.caption(
-            video, start_s=start_s, end_s=end_s, detail=detail, language=language, on_progress=on_progress
+            video,
+            start_s=start_s,
+            end_s=end_s,
+            detail=detail,
+            language=language,
+            verify=verify,
+            on_progress=on_progress,
         )
         return self._reply(tool_text.caption(result), result)
 
@@ -330,17 +339,7 @@ class VideoTools:
 
         ``on_progress`` is called from that thread, with the caller's context variables.
         """
-        stopped = threading.Event()
-
-        def watched(done: int, total: int, message: str) -> None:
-            if stopped.is_set():
-                raise Cancelled("The caller cancelled the call.")
-            on_progress(done, total, message)
-
-        try:
-            return await asyncio.to_thread(self.call, name, arguments, on_progress=watched)
-        finally:
-            stopped.set()
+        return await in_thread(lambda report: self.call(name, arguments, on_progress=report), on_progress)
 
     def _reply(
         self,

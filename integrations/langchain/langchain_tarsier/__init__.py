@@ -8,6 +8,8 @@
     agent = create_agent(model, TarsierToolkit().get_tools())
 """
 
+from langchain_tarsier.document_loaders import TarsierVideoLoader
+from langchain_tarsier.retrievers import TarsierVideoRetriever
 from langchain_tarsier.toolkit import TarsierToolkit
 from langchain_tarsier.tools import (
     AskVideoTool,
@@ -30,6 +32,8 @@ __all__ = [
     "LocateEventTool",
     "TarsierTool",
     "TarsierToolkit",
+    "TarsierVideoLoader",
+    "TarsierVideoRetriever",
     "VideoInfoTool",
     "ViewFramesTool",
     "__version__",

@@ -31,6 +31,8 @@ class TarsierTool(BaseTool):
 
     spec: ClassVar[ToolSpec]
 
+    name: str = ""
+    description: str = ""
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: Any = True
     settings: Settings = Field(default_factory=Settings.load)
