@@ -74,10 +74,11 @@ if TYPE_CHECKING:
     from tarsier_tools.backends.base import Backend
     from tarsier_tools.backends.scripted import ScriptedBackend
     from tarsier_tools.library.memory import MemoryIndex
-    from tarsier_tools.passages import Hit, Passage, read_passages
+    from tarsier_tools.passages import By, Hit, Passage, read_passages
     from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.rewatching import rewatch
     from tarsier_tools.service import VideoService
+    from tarsier_tools.threads import in_thread
     from tarsier_tools.tool_specs import ToolSpec
     from tarsier_tools.tools import LocatedEvents, ToolReply, VideoTools
 
@@ -92,6 +93,7 @@ __all__ = [
     "BackendRejected",
     "BackendTimeout",
     "BackendUnavailable",
+    "By",
     "Cancelled",
     "Caption",
     "Chapter",
@@ -143,6 +145,7 @@ __all__ = [
     "WindowScore",
     "__version__",
     "exports",
+    "in_thread",
     "read_passages",
     "rewatch",
     "write_plot",
@@ -150,6 +153,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "By": "tarsier_tools.passages",
+    "in_thread": "tarsier_tools.threads",
     "Hit": "tarsier_tools.passages",
     "MemoryIndex": "tarsier_tools.library.memory",
     "Passage": "tarsier_tools.passages",

@@ -18,7 +18,7 @@ def rewatch(
     hits: Sequence[Hit],
     query: str,
     *,
-    language: str = "en",
+    language: str | None = None,
     on_progress: Progress = no_progress,
 ) -> list[Hit]:
     """The hits in a new order, each with the probability that what the query says happens in its pictures.
@@ -29,9 +29,11 @@ def rewatch(
 
     Args:
         query: an event in words; a question serves less well.
+        language: of the query; by default that of the settings.
 
     Raises what :meth:`~tarsier_tools.service.VideoService.ask` raises.
     """
+    tag = language or service.settings.language
     seen: list[Hit] = []
     for done, hit in enumerate(hits):
         passage = hit.passage
@@ -41,11 +43,11 @@ def rewatch(
 
         answer = service.ask(
             passage.source,
-            prompts.happens(query, language),
+            prompts.happens(query, tag),
             yes_no=True,
             start_s=passage.start_s,
             end_s=passage.end_s,
-            language=language,
+            language=tag,
             on_progress=tell,
         )
         yes = answer.choices[0].probability if answer.choices else None

@@ -1,1 +1,5 @@
-"""The LlamaIndex readers of tarsier-tools. Empty yet; the name and version are reserved here."""
+"""Videos as LlamaIndex documents."""
+
+from llama_index.readers.tarsier.base import TarsierVideoReader
+
+__all__ = ["TarsierVideoReader"]

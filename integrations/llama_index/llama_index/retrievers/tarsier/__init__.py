@@ -1,1 +1,5 @@
-"""The LlamaIndex retrievers of tarsier-tools. Empty yet; the name and version are reserved here."""
+"""Searching videos from LlamaIndex."""
+
+from llama_index.retrievers.tarsier.base import TarsierVideoRetriever
+
+__all__ = ["TarsierVideoRetriever"]

@@ -1,1 +1,6 @@
-"""The LlamaIndex tools of tarsier-tools. Empty yet; the name and version are reserved here."""
+"""The video tools of tarsier-tools for LlamaIndex agents."""
+
+from llama_index.tools.tarsier.base import TarsierReply, TarsierToolSpec
+from llama_index.tools.tarsier.events import TarsierProgressEvent
+
+__all__ = ["TarsierProgressEvent", "TarsierReply", "TarsierToolSpec"]

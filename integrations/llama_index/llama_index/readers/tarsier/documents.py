@@ -1,0 +1,64 @@
+"""Passages of a video as LlamaIndex documents, and frames as image nodes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from llama_index.core.schema import BaseNode, Document, ImageNode, NodeRelationship, RelatedNodeInfo
+
+from tarsier_tools import Passage, VideoService
+
+FOR_MODELS = ("title", "start", "end", "start_timestamp")
+"""The metadata that a model gets to read beside the text, so that it can cite. An embedder gets none."""
+
+
+def documents(passages: Sequence[Passage], extra_info: dict[str, Any] | None = None) -> list[Document]:
+    """One document per passage, under the passage's id, related to the video and to its neighbours.
+
+    Args:
+        extra_info: more metadata for each; what a passage knows itself wins.
+    """
+    made = []
+    for passage in passages:
+        metadata = {**(extra_info or {}), **passage.metadata()}
+        document = Document(
+            id_=passage.id,
+            text=passage.text,
+            metadata=metadata,
+            excluded_embed_metadata_keys=list(metadata),
+            excluded_llm_metadata_keys=[key for key in metadata if key not in FOR_MODELS],
+        )
+        document.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=passage.video_id)
+        made.append(document)
+    for before, after in pairwise(made):
+        if before.metadata["video_id"] == after.metadata["video_id"]:
+            before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)
+            after.relationships[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=before.node_id)
+    return made
+
+
+def image_nodes(service: VideoService, nodes: Sequence[BaseNode], *, max_side: int = 768) -> list[ImageNode]:
+    """The middle frame of each node's stretch of video: a JPEG within its size, base64, with the node's text.
+
+    Raises what :meth:`tarsier_tools.VideoService.view` raises.
+    """
+    made = []
+    for node in nodes:
+        middle_s = (node.metadata["start"] + node.metadata["end"]) / 2
+        view = service.view(node.metadata["source"], times_s=[middle_s], max_side=max_side)
+        (picture,) = view.pictures
+        made.append(
+            ImageNode(
+                image=base64.b64encode(picture.jpeg).decode(),
+                image_mimetype="image/jpeg",
+                text=node.get_content(),
+                metadata={**node.metadata, "time": picture.time_s},
+                excluded_embed_metadata_keys=[*node.excluded_embed_metadata_keys, "time"],
+                excluded_llm_metadata_keys=node.excluded_llm_metadata_keys,
+                relationships={NodeRelationship.PARENT: RelatedNodeInfo(node_id=node.node_id)},
+            )
+        )
+    return made
