@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 
 from langchain_tarsier.documents import document
 from tarsier_tools import By, Progress, Settings, VideoService, in_thread, read_passages
+from tarsier_tools.types import no_progress
 
 
 class TarsierVideoLoader(BaseLoader):
@@ -41,7 +42,7 @@ class TarsierVideoLoader(BaseLoader):
         language: str | None = None,
         service: VideoService | None = None,
         settings: Settings | None = None,
-        on_progress: Progress = lambda done, total, message: None,
+        on_progress: Progress = no_progress,
     ) -> None:
         self.videos = [videos] if isinstance(videos, (str, Path)) else list(videos)
         self.service = service or VideoService(settings)
