@@ -39,7 +39,7 @@ from tarsier_tools.results import (
 )
 from tarsier_tools.timelines.describe import Wanted, describe
 from tarsier_tools.timelines.journal import content_hash
-from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, Segmentation, check_lengths
+from tarsier_tools.timelines.segments import MAX_SEGMENT_S, Segmentation, lengths
 from tarsier_tools.types import Progress, SamplingMethod, no_progress
 from tarsier_tools.workbench import Workbench
 
@@ -247,7 +247,7 @@ class VideoService:
         end_s: float | None = None,
         language: str | None = None,
         segmentation: Segmentation = "auto",
-        min_segment_s: float = MIN_SEGMENT_S,
+        min_segment_s: float | None = None,
         max_segment_s: float = MAX_SEGMENT_S,
         summarize: bool = False,
         resume: bool = True,
@@ -265,7 +265,7 @@ class VideoService:
         Args:
             segmentation: ``"shots"`` divides at cuts (needs the extra ``shots``), ``"windows"`` evenly,
                 ``"auto"`` at cuts where they can be looked for.
-            min_segment_s: shorter shots are joined to a neighbour; at most half of max_segment_s.
+            min_segment_s: shorter shots are joined to a neighbour; 1 s, and at most half of max_segment_s.
             max_segment_s: longer shots are divided evenly.
             summarize: also make chapters, with titles taken from the segments' captions.
             resume: use what earlier runs have kept; False begins anew.
@@ -275,14 +275,13 @@ class VideoService:
         """
         arguments.one_of("segmentation", segmentation, get_args(Segmentation))
         arguments.one_of("sampling", sampling, get_args(SamplingMethod))
-        check_lengths(min_segment_s, max_segment_s)
         shown = arguments.frames(frames, self.settings.frames)
         spec = ClipSpec(start_s, end_s, shown, sampling, fps, self.settings.max_pixels)
         check_spec(spec)
         tag = arguments.language(language, self.settings.language)
         limit = arguments.new_tokens(max_new_tokens, self.settings.max_new_tokens)
-        lengths = (min_segment_s, max_segment_s)
-        wanted = Wanted(spec, tag, segmentation, lengths, limit, summarize, resume)
+        lengths_s = lengths(min_segment_s, max_segment_s)
+        wanted = Wanted(spec, tag, segmentation, lengths_s, limit, summarize, resume)
         return describe(self._bench, video, wanted, on_progress)
 
     def info(self, video: str | Path, *, on_progress: Progress = no_progress) -> VideoInfo:

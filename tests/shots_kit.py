@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tarsier_tools import ScriptedBackend
+from tarsier_tools.errors import BackendFailed
+from tarsier_tools.types import ModelInfo, Progress, Request, no_progress
 from tests.corpus import Track, steady, write
 
 RATE = 10.0
 _GROUNDS = ((200, 40, 40), (30, 90, 200), (40, 170, 60), (230, 210, 60), (110, 40, 140))
+NAMES = ("red", "blue", "green", "yellow", "purple")
+"""Of the grounds, in the order of the shots."""
+
 _PER_SHOT = 100_000
 
 
@@ -60,3 +67,21 @@ def shot_of(image: NDArray[np.uint8]) -> int:
     """Which shot a picture is of (of the first five), by its ground."""
     ground = np.median(image.reshape(-1, 3), axis=0)
     return int(np.abs(np.array(_GROUNDS) - ground).sum(axis=1).argmin())
+
+
+class Namer(ScriptedBackend):
+    """Says which shot it is shown, one clip at a time as a model on a CPU; fails where it is told to."""
+
+    def __init__(self, fail_at: int | None = None, name: str = "namer", folder: str = "") -> None:
+        super().__init__()
+        self.fail_at, self._name, self._folder = fail_at, name, folder
+
+    @property
+    def info(self) -> ModelInfo:
+        return replace(super().info, name=self._name, device="cpu", folder=self._folder)
+
+    def generate(self, requests: Sequence[Request], *, on_progress: Progress = no_progress) -> Any:
+        if len(self.requests) == self.fail_at:
+            raise BackendFailed("The model broke.")
+        self._replies += [f"A {NAMES[shot_of(request.clip.frames[0])]} room." for request in requests]
+        return super().generate(requests, on_progress=on_progress)

@@ -12,7 +12,7 @@ from tarsier_tools.errors import Cancelled, UsageError, VideoUnreadable
 from tarsier_tools.results import Segment, TimeRange
 from tarsier_tools.timelines.chapters import MAX_CHAPTERS, MAX_TITLE_CHARS, chapters, terms, title
 from tarsier_tools.timelines.journal import Journal, Stretch, content_hash
-from tarsier_tools.timelines.segments import MAX_SEGMENTS, check_lengths, divide
+from tarsier_tools.timelines.segments import MAX_SEGMENTS, divide, lengths
 
 # ---------------------------------------------------------------- dividing a range
 
@@ -59,10 +59,16 @@ def test_every_cut_counts_where_no_length_is_too_short() -> None:
     assert [each.start_s for each in made] == [0, 0.1, 0.2, 0.3]
 
 
-@pytest.mark.parametrize("lengths", [(-1, 15), (8, 15), (float("nan"), 15), (0, 0), (0, float("inf"))])
-def test_lengths_that_make_no_sense_are_refused(lengths: tuple[float, float]) -> None:
+def test_the_shortest_length_is_a_second_unless_the_longest_needs_less() -> None:
+    assert lengths(None, 15) == (1, 15)
+    assert lengths(None, 1.5) == (0.75, 1.5)
+    assert lengths(0, 1.5) == (0, 1.5)
+
+
+@pytest.mark.parametrize("given", [(-1, 15), (8, 15), (float("nan"), 15), (0, 0), (0, float("inf"))])
+def test_lengths_that_make_no_sense_are_refused(given: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match="segment_s is"):
-        check_lengths(*lengths)
+        lengths(*given)
 
 
 def test_more_segments_than_anyone_reads_are_refused() -> None:

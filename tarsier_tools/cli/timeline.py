@@ -8,7 +8,7 @@ import typer
 
 from tarsier_tools.cli import exporting, options, render
 from tarsier_tools.cli.session import session
-from tarsier_tools.timelines.segments import MAX_SEGMENT_S, MIN_SEGMENT_S, Segmentation
+from tarsier_tools.timelines.segments import MAX_SEGMENT_S, Segmentation
 
 _SEGMENTS = "Segments"
 
@@ -35,14 +35,14 @@ def timeline(
         ),
     ] = "auto",
     min_segment: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--min-segment",
             metavar="SECONDS",
-            help="Shorter shots are joined to a neighbour.",
+            help="Shorter shots are joined to a neighbour [1, or half of the longest].",
             rich_help_panel=_SEGMENTS,
         ),
-    ] = MIN_SEGMENT_S,
+    ] = None,
     max_segment: Annotated[
         float,
         typer.Option(

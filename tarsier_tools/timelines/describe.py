@@ -268,7 +268,7 @@ def _missing_note(missing: Sequence[TimeRange], most: int = 5) -> Iterator[str]:
         spans = ", ".join(f"{format_time(each.start_s)}-{format_time(each.end_s)}" for each in missing[:most])
         more = f" and {len(missing) - most} more" if len(missing) > most else ""
         count = "1 segment" if len(missing) == 1 else f"{len(missing)} segments"
-        yield f"{count} could not be decoded and left out: {spans}{more}."
+        yield f"{count} could not be decoded and are left out: {spans}{more}."
 
 
 def _reply_warnings(described: Sequence[Described]) -> Iterator[str]:

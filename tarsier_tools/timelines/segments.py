@@ -23,18 +23,24 @@ MAX_SEGMENTS = 20_000
 """More than a video of three days has by default."""
 
 
-def check_lengths(min_s: float, max_s: float) -> None:
-    """Raise UsageError when no video can be divided like this."""
+def lengths(min_s: float | None, max_s: float) -> tuple[float, float]:
+    """The shortest and the longest segment, seconds; for None MIN_SEGMENT_S, or less where max_s needs it.
+
+    Raises UsageError when no video can be divided like this.
+    """
     if not 0 < max_s < math.inf:
         raise UsageError(
             f"max_segment_s is {max_s:g}; it must be a positive number of seconds.",
             hint=f"Leave it away for the default, {MAX_SEGMENT_S:g}.",
         )
+    if min_s is None:
+        return min(MIN_SEGMENT_S, max_s / 2), max_s
     if not 0 <= min_s <= max_s / 2:
         raise UsageError(
             f"min_segment_s is {min_s:g}; it must be from 0 to half of max_segment_s ({max_s:g}).",
             hint="Long shots are divided evenly, and their parts may be half as long as the longest allowed.",
         )
+    return min_s, max_s
 
 
 def divide(asked: TimeRange, cuts: Sequence[float], min_s: float, max_s: float) -> tuple[TimeRange, ...]:
