@@ -49,6 +49,9 @@ class Fit(BaseModel):
     window_s: tuple[float, float] = Field(description="The shortest and the longest window.")
     windows: int = Field(ge=1, description="Windows that were scored.")
     positives: int = Field(ge=1, description="Of those, how many show the event.")
+    expected_error: float | None = Field(
+        description="Expected calibration error on videos left out in turn; None with too few of them."
+    )
 
     def confidence(self, evidence: float) -> float:
         """0 to 1."""

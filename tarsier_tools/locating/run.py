@@ -46,9 +46,9 @@ def locate(
     source = bench.resolve(video, on_progress)
     info = bench.decoding.info(source)
     asked, notes = asked_range(wanted.spec, info)
-    layout = _lay_out(wanted, asked)
+    layout = layout_of(wanted, asked)
     ledger = Ledger(skipped=dict.fromkeys(notes), video_s=time.perf_counter() - began)
-    seen, clips = _clips(bench, source, wanted, layout, began, on_progress)
+    seen, clips = clips_of(bench, source, wanted, layout, began, on_progress)
     shown = next(clips)  # what cannot be decoded raises before a model is opened
     ledger.video_s = time.perf_counter() - began
     opening = time.perf_counter()
@@ -243,7 +243,7 @@ class _Search:
         return self._step(looks) if self.method == "frames" else self.layout.stride_s
 
 
-def _lay_out(wanted: Wanted, asked: TimeRange) -> Layout:
+def layout_of(wanted: Wanted, asked: TimeRange) -> Layout:
     try:
         return lay_out(asked.start_s, asked.end_s, wanted.spec.frames, wanted.window_s, wanted.stride_s)
     except ValueError as error:
@@ -253,7 +253,7 @@ def _lay_out(wanted: Wanted, asked: TimeRange) -> Layout:
         ) from None
 
 
-def _clips(
+def clips_of(
     bench: Workbench, source: Source, wanted: Wanted, layout: Layout, began: float, on_progress: Progress
 ) -> tuple[Seen | None, Iterator[tuple[int, DecodedClip]]]:
     """The clips of the windows, as they are decoded; of a single one also what is known of having seen it."""
