@@ -3,8 +3,8 @@
     python benchmarks/verify.py [--films N] [--write]
 
 Films of the shapes world that no model was trained on, 4 to 12 s, written as H.264. Of each film a true
-caption and captions with one error each are checked through ``VideoService.caption(verify=True)``, the bundled
-model being the judge and a script the writer.
+caption and captions with one error each are checked through ``VideoService.caption(verify=True)``, the
+bundled model being the judge and a script the writer.
 """
 
 from __future__ import annotations
@@ -225,8 +225,8 @@ def main() -> None:
         likely = run(options.films, options.seed, judge, captioner, "en")
     parts = [
         f"{options.films} films, the same in each part. A true caption of each, and one with each error that "
-        "fits: a colour or an action of one statement changed to one that does not happen, a statement about an "
-        "object that is not there put in, two neighbouring statements swapped (the second one counts as wrong).",
+        "fits: a colour or an action of one statement changed to one that does not happen, a statement about "
+        "an object that is not there put in, two neighbours swapped (the second one counts as wrong).",
         *(section(f"{tag}, asked yes or no", told[tag]) for tag in LANGUAGES),
         "Limits of the verdicts, wrong colours, actions and objects together, both languages:",
         limits_table([each for tag in LANGUAGES for each in told[tag]], SHARES),

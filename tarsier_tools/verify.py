@@ -163,7 +163,8 @@ def _evidence_s(number: int, parts: Sequence[Look], best: int, scorer: Scorer) -
 def _out_of_order(number: int, parts: Sequence[Look], scorer: Scorer) -> bool:
     """The windows say that a claim comes before the claim that it is told after.
 
-    Something that happens several times, or goes on all the time, is never out of order.
+    Something that happens again at the right time, or goes on all the time, is not out of order. That both
+    are seen in one window says nothing: windows overlap, and hold what comes before and after.
     """
     told_first, told_second = _best(number - 1, parts), _best(number, parts)
     if not all(
