@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,6 +64,15 @@ class _Case:
     there: bool
     video: int
     window_s: float
+
+
+class CalibrateOptions(TypedDict):
+    """The keywords of :func:`calibrate`."""
+
+    fitted_on: str
+    methods: NotRequired[Sequence[ScorerName]]
+    frames: NotRequired[int | None]
+    on_progress: NotRequired[Progress]
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -141,7 +150,7 @@ def calibrate(
 
 
 def shows(window: Window, segments: Sequence[tuple[float, float]]) -> bool:
-    """Whether a window shows one of the times that an event happens: half of it, or for half its own length."""
+    """Whether a window shows one of the times that an event happens: half of it, or for half its length."""
     return any(shared(window, Window(start, end)) >= _SHOWN for start, end in segments if end > start)
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack, get_args, overload
 
-from tarsier_tools import arguments, captioning, prompts
+from tarsier_tools import arguments, calibrating, captioning, prompts
 from tarsier_tools.asking import choose, generate
 from tarsier_tools.backends.base import Backend
+from tarsier_tools.calibrating import CalibrateOptions, Example
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.frames import MAX_PICTURE_SIDE, frames_wanted
 from tarsier_tools.grounding import Seen, ground, reply_warnings
+from tarsier_tools.locating.calibration import Calibration
 from tarsier_tools.locating.methods import Method
 from tarsier_tools.locating.run import locate
 from tarsier_tools.locating.wanted import Options, want
@@ -209,27 +211,23 @@ class VideoService:
     ) -> Localization | tuple[Localization, ...]:
         """Find when events happen in a video of any length, or in a range of it.
 
-        A short range is looked at in one piece, a longer one in overlapping windows that are decoded in one
-        pass; then each place found is looked at again, more closely. Several events share all of that. Not
-        finding an event is an answer too: ``found`` is False, and ``best_score`` says how close it came.
+        A short range is looked at in one piece, a longer one in overlapping windows decoded in one pass; then
+        each place found is looked at again, more closely. Several events share all of that, costs and timings
+        too. Not finding an event is an answer: ``found`` is False, ``best_score`` says how close it came.
 
         Args:
-            events: one event, which gives one result, or up to ``arguments.MAX_EVENTS``, which give a tuple.
+            events: one event gives one result; several, up to ``arguments.MAX_EVENTS``, give a tuple.
             top_k: the most places for each event.
             threshold: what a place must reach: of the confidence where the model has a calibration, else of
                 the score. By default 0.5, or 5 nats for uncalibrated likelihoods.
-            method: how windows are scored. ``"yes_no"`` asks whether it happens, ``"likelihood"`` goes by how
-                much likelier the event is as a caption than of a blank clip, ``"frames"`` asks as yes_no does
-                and lets the model write the frames. ``"auto"`` takes what goes with the model.
-            window_s, stride_s: length of the windows, and from one's start to the next; by default 0.75 s a
-                frame (more where that would be too many windows), and half the length.
-            frames: of each window.
-            sampling: by default Tarsier2's rule for a range in one piece, and an even beat for windows.
+            method: ``"yes_no"`` asks of each window whether it happens, ``"likelihood"`` compares the event
+                as a caption of it and of a blank clip, ``"frames"`` asks, and lets the model write the
+                frames; ``"auto"`` takes what goes with the model.
+            window_s, stride_s: by default 0.75 s a frame (more in a very long video), and half of that.
+            frames, sampling: of each window; by default Tarsier2's rule for one piece, else an even beat.
 
-        The costs and timings of a result are those of the whole call.
-
-        Raises UsageError for events that are empty, too long or too many, for a method that the model cannot
-        be used with, and for a calibration of other weights; ReplyError when the scores are no numbers.
+        Raises UsageError also for a method that the model cannot be used with and for a calibration of other
+        weights, ReplyError for scores that are no numbers.
         """
         wanted = want(
             self.settings, events, start_s=start_s, end_s=end_s, top_k=top_k, threshold=threshold,
@@ -238,6 +236,10 @@ class VideoService:
         )  # fmt: skip
         found = locate(self._bench, video, wanted, on_progress)
         return found[0] if isinstance(events, str) else found
+
+    def calibrate(self, examples: Sequence[Example], **options: Unpack[CalibrateOptions]) -> Calibration:
+        """Fit what turns the scores of :meth:`locate` into confidences, see ``calibrating.calibrate``."""
+        return calibrating.calibrate(self._bench, examples, **options)
 
     def timeline(
         self,

@@ -9,8 +9,11 @@ from pydantic import RootModel
 
 from tarsier_tools import __version__
 from tarsier_tools.cli import exporting, options, render
+from tarsier_tools.cli.calibrate import calibrate
 from tarsier_tools.cli.convert import convert
+from tarsier_tools.cli.doctor import doctor
 from tarsier_tools.cli.failures import CommandGroup
+from tarsier_tools.cli.locate import locate
 from tarsier_tools.cli.models import render_models, survey
 from tarsier_tools.cli.session import Screen, session
 from tarsier_tools.cli.timeline import timeline
@@ -109,28 +112,7 @@ def ask(
             here.show(answer, render.answer(answer, look, show_question=len(question) > 1))
 
 
-@app.command()
-@options.expand
-def locate(
-    context: typer.Context,
-    video: options.Video,
-    event: options.Event,
-    asking: options.Asking,
-    output: options.Output,
-    export: options.Export,
-    report: options.Report = None,
-    plot: options.Plot = None,
-) -> None:
-    """Find when something happens. Not finding it is an answer too: exit code 0, found is false."""
-    exporting.check(export, as_json=output.as_json)
-    with session(context, asking.settings(), as_json=output.as_json) as here:
-        look = here.say_which_model()
-        result = here.work(
-            lambda progress: here.service.locate(video, event, on_progress=progress, **asking.call())
-        )
-        here.report(result, report)
-        here.plot(result, plot)
-        exporting.show(here, export, result, result, render.localization(result, look))
+app.command()(locate)
 
 
 @app.command()
@@ -194,3 +176,5 @@ def models(
 
 app.command()(timeline)
 app.command()(convert)
+app.command()(doctor)
+app.command()(calibrate)

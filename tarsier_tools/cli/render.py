@@ -6,7 +6,7 @@ Model-written text and file names pass through ``clean`` on their way; nothing i
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -96,17 +96,25 @@ def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterat
     yield from _details(result, look)
 
 
-def localization(result: Localization, look: Look) -> Iterator[Text]:
-    """The segments, a timeline of the range that was asked, and the details."""
-    event = clean_line(result.event)
-    score = f"  (yes {result.best_score:.0%}, raw)" if result.best_score is not None else ""
+def localizations(results: Sequence[Localization], look: Look) -> Iterator[Text]:
+    """Each event with its places on a timeline; the details, which they share, once."""
+    for number, result in enumerate(results):
+        if number:
+            yield Text("")
+        yield from _places(result, look)
+    told = dict.fromkeys(warning for result in results for warning in result.warnings)
+    yield from _details(results[0].model_copy(update={"warnings": tuple(told)}), look)
+
+
+def _places(result: Localization, look: Look) -> Iterator[Text]:
     verdict = ("Found: ", "bold green") if result.found else ("Not found: ", "bold yellow")
-    yield Text.assemble(verdict, event, (score, "dim"))
+    best = "" if result.found else _sure(result.best_score, result.best_confidence, result)
+    yield Text.assemble(verdict, clean_line(result.event), (f"  (at best {best})" if best else "", "dim"))
     for segment in result.segments:
-        length = segment.end_s - segment.start_s
-        share = f", {segment.score:.0%}" if segment.score is not None else ""
+        sure = _sure(segment.score, segment.confidence, result)
         yield Text.assemble(
-            (f"  {_span(segment.start_s, segment.end_s)}", "cyan"), (f"  ({length:.1f} s{share})", "dim")
+            (f"  {_span(segment.start_s, segment.end_s)}", "cyan"),
+            (f"  ({segment.end_s - segment.start_s:.1f} s{', ' if sure else ''}{sure})", "dim"),
         )
     width = min(look.width, _MAX_TIMELINE)
     glyphs = ASCII if look.ascii_only else UNICODE
@@ -120,7 +128,17 @@ def localization(result: Localization, look: Look) -> Iterator[Text]:
     for line in marks:
         yield Text(line, style="dim", no_wrap=True)
     yield _detail("boundary", f"known to {result.resolution_s:.2f} s; method {result.method}", look)
-    yield from _details(result, look)
+    basis = f"calibrated on {clean_line(result.calibration)}" if result.calibration else result.score_kind
+    yield _detail("scores", basis, look)
+
+
+def _sure(score: float | None, confidence: float | None, result: Localization) -> str:
+    """How sure it is, in words; a number that is not calibrated is called raw."""
+    if confidence is not None:
+        return f"{confidence:.0%} sure"
+    if score is None:
+        return ""
+    return f"{score:.1f} nats, raw" if result.method == "likelihood" else f"yes {score:.0%}, raw"
 
 
 def timeline(result: Timeline, look: Look) -> Iterator[Text]:

@@ -53,7 +53,7 @@ def labelled_films(folder: Path, seed: int, count: int) -> Iterator[LabelledFilm
 
 
 def labelled(path: Path, scene: Scene, rng: np.random.Generator, tag: language.Language) -> LabelledFilm:
-    """Up to three events of a film, and as many that do not happen in it, half of them very like one of these."""
+    """Up to three events of a film, and as many that are not in it, half of them very like one that is."""
     facts = list(dict.fromkeys(event.fact for event in scene.events))
     asked = [facts[place] for place in rng.permutation(len(facts))[:3].tolist()]
     truth = scene.truth()
