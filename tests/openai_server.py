@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -141,6 +142,11 @@ class Handler(BaseHTTPRequestHandler):
     server: OpenAIServer
     protocol_version = "HTTP/1.1"
 
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+        self.server.sockets.append(self.connection)
+
     def do_GET(self) -> None:
         self._guarded(lambda: self._models() if self.path == "/v1/models" else self._not_there())
 
@@ -153,7 +159,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.path == "/tokenize" and self.server.behaviour.tokenize:
                 self._tokenize(body)
             elif self.path == "/v1/chat/completions":
-                self._chat(body)
+                with self.server.counted():
+                    self._chat(body)
             else:
                 self._not_there()
 
@@ -365,9 +372,8 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self, tokens: Iterator[dict[str, Any]], usage: dict[str, Any], body: dict[str, Any]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.close_connection = True
         first = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
         self.event({"choices": [first]})
         count, last = 0, 0
@@ -379,12 +385,17 @@ class Handler(BaseHTTPRequestHandler):
             self.event({"choices": [choice]})
         if self.server.behaviour.usage:
             self.event({"choices": [], "usage": usage | {"completion_tokens": count}})
-        self.wfile.write(b"data: [DONE]\n\n")
+        self.event_bytes(b"[DONE]")
+        self.wfile.write(b"0\r\n\r\n")
 
     def event(self, value: object) -> None:
         """Write one event of a stream; a client that has gone is noted."""
+        self.event_bytes(json.dumps(value).encode())
+
+    def event_bytes(self, data: bytes) -> None:
+        data = b"data: " + data + b"\n\n"
         try:
-            self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
         except (BrokenPipeError, ConnectionResetError):
             self.server.hung_up.set()
@@ -409,6 +420,8 @@ class OpenAIServer(ThreadingHTTPServer):
         seen: the frames of each chat completion, in order, as the model saw them.
         media: clips by their uuid.
         hung_up: set when a client went away in the middle of a stream.
+        connections: how many were opened.
+        most_at_once: the most chat completions that were under way together.
     """
 
     daemon_threads = True
@@ -421,6 +434,21 @@ class OpenAIServer(ThreadingHTTPServer):
         self.seen: list[Frames] = []
         self.media: dict[str, Frames] = {}
         self.hung_up = threading.Event()
+        self.sockets: list[socket.socket] = []
+        self.connections = self.most_at_once = self._under_way = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what is under way."""
+        with self._lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     @property
     def url(self) -> str:
@@ -434,6 +462,14 @@ class OpenAIServer(ThreadingHTTPServer):
     def was_seen(self, frames: Frames) -> bool:
         """These very frames came before, in an earlier request."""
         return any(frames is before for before in self.seen[:-1])
+
+    def die(self) -> None:
+        """End as a crash does: nobody listens, and open connections break off."""
+        self.shutdown()
+        self.server_close()
+        for connection in self.sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no error of the server."""

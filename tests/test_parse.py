@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tarsier_tools.parse import Event, Span, frame_events, frame_spans, probabilities, span_seconds
+from tarsier_tools.parse import Event, Span, chosen, frame_events, frame_spans, probabilities, span_seconds
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,45 @@ def test_probabilities_are_shares_of_the_candidates() -> None:
 def test_no_probabilities_are_made_of_what_are_no_numbers(logprobs: list[float]) -> None:
     with pytest.raises(ValueError, match="no probabilities"):
         probabilities(logprobs)
+
+
+@pytest.mark.parametrize(
+    ("reply", "place"),
+    [
+        ("Yes", 0),
+        ("no.", 1),
+        (' "No", it does not.', 1),
+        ("Answer: Yes, twice", 0),
+        ("The answer is no", 1),
+        ("Nothing happens.", None),
+        ("Not at all", None),
+        ("Perhaps", None),
+        ("", None),
+    ],
+)
+def test_a_written_yes_or_no_is_read_from_its_beginning(reply: str, place: int | None) -> None:
+    assert chosen(reply, ("Yes", "No")) == place
+
+
+def test_words_of_scripts_without_spaces_are_read_too() -> None:
+    assert chosen("是的。", ("是", "否")) == 0
+    assert chosen("いいえ、違います", ("はい", "いいえ")) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "place"),
+    [
+        ("B", 1),
+        ("(B) a cat", 1),
+        ("b) a cat", 1),
+        ("**B**", 1),
+        ("Answer: (A)", 0),
+        ("a cat", 1),
+        ("A cat and a dog", 2),
+        ("A dog runs", 0),
+        ("D", None),
+        ("Because", None),
+    ],
+)
+def test_a_written_choice_is_read_by_its_letter_or_its_longest_words(reply: str, place: int | None) -> None:
+    assert chosen(reply, ("a dog", "a cat", "a cat and a dog"), ("A", "B", "C")) == place

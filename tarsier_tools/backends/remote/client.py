@@ -11,7 +11,8 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -37,6 +38,8 @@ MAX_RETRY_AFTER_S = 60.0
 
 BACKOFF_S = 0.5
 """Before the first repetition; doubled for each further one, and spread by half to and fro."""
+
+DRAIN_S = 0.5
 
 FAILURES_TO_OPEN = 3
 COOL_S = 5.0
@@ -151,10 +154,11 @@ class Client:
 
         async def read(response: httpx.Response) -> Reply:
             reply = Reply()
-            async for data in _events(response):
-                reply.add(data)
-                if on_event is not None:
-                    on_event(reply)
+            async with aclosing(_events(response)) as events:
+                async for data in events:
+                    reply.add(data)
+                    if on_event is not None:
+                        on_event(reply)
             if not reply.finish_reason:
                 if not _is_stream(response):
                     raise ValueError("there is no reply in it")
@@ -309,14 +313,15 @@ async def _whole(response: httpx.Response) -> bytes:
     return b"".join(parts)
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _events(response: httpx.Response) -> AsyncGenerator[bytes]:
     """The events of a stream (SSE), or the whole answer of a server that does not stream."""
     if not _is_stream(response):
         yield await _whole(response)
         return
     rest = b""
     size = 0
-    async for part in response.aiter_bytes():
+    parts = response.aiter_bytes()
+    async for part in parts:
         size += len(part)
         if size > MAX_ANSWER_BYTES:
             raise ValueError(f"it is longer than {MAX_ANSWER_BYTES >> 20} MB")
@@ -326,8 +331,17 @@ async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
             if field != b"data":  # comments keep the connection alive
                 continue
             if value.strip() == b"[DONE]":
+                await _drain(parts)
                 return
             yield value
+
+
+async def _drain(parts: AsyncIterator[bytes]) -> None:
+    """Read the end of an answer, after which the connection can be used again; it is here, or never comes."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in parts:
+                pass
 
 
 def _pause(turn: int) -> float:
