@@ -211,23 +211,22 @@ class VideoService:
     ) -> Localization | tuple[Localization, ...]:
         """Find when events happen in a video of any length, or in a range of it.
 
-        A short range is looked at in one piece, a longer one in overlapping windows decoded in one pass; then
-        each place found is looked at again, more closely. Several events share all of that, costs and timings
-        too. Not finding an event is an answer: ``found`` is False, ``best_score`` says how close it came.
+        A short range is looked at in one piece, a longer one in overlapping windows, in one pass; then each
+        place found is looked at more closely. Several events share all of that, costs and timings too. Not
+        finding an event is an answer: ``found`` is False, ``best_score`` says how close it came.
 
         Args:
             events: one event gives one result; several, up to ``arguments.MAX_EVENTS``, give a tuple.
             top_k: the most places for each event.
-            threshold: what a place must reach: of the confidence where the model has a calibration, else of
-                the score. By default 0.5, or 5 nats for uncalibrated likelihoods.
+            threshold: what a place must reach: of the confidence where there is a calibration, else of the
+                score; by default 0.5, or 5 nats for uncalibrated likelihoods.
             method: ``"yes_no"`` asks of each window whether it happens, ``"likelihood"`` compares the event
                 as a caption of it and of a blank clip, ``"frames"`` asks, and lets the model write the
                 frames; ``"auto"`` takes what goes with the model.
             window_s, stride_s: by default 0.75 s a frame (more in a very long video), and half of that.
             frames, sampling: of each window; by default Tarsier2's rule for one piece, else an even beat.
 
-        Raises UsageError also for a method that the model cannot be used with and for a calibration of other
-        weights, ReplyError for scores that are no numbers.
+        Raises UsageError also for a method that this model has not and for a calibration of other weights.
         """
         wanted = want(
             self.settings, events, start_s=start_s, end_s=end_s, top_k=top_k, threshold=threshold,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.text import Text
@@ -41,7 +41,7 @@ def calibrate(
         typer.Option("--shapes", metavar="N", help="Instead of labels: N films of coloured shapes."),
     ] = None,
     method: Annotated[
-        list[ScorerName] | None,
+        list[str] | None,
         typer.Option(
             "--method",
             parser=options.one_of(get_args(ScorerName)),
@@ -74,7 +74,7 @@ def calibrate(
             lambda progress: here.service.calibrate(
                 examples,
                 fitted_on=fitted_on,
-                methods=method or (),
+                methods=cast("list[ScorerName]", method or []),  # typer knows no lists of literals
                 frames=asking.frames,
                 on_progress=progress,
             )
