@@ -19,7 +19,6 @@ import numpy as np
 from tarsier_tools import prompts
 from tarsier_tools.doctor.findings import Accuracy, Finding
 from tarsier_tools.media.writer import write_mp4
-from tarsier_tools.results import Localization
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.scoring import Rate, Tally, events_in_common, overlap, same_text
 from tarsier_tools.selfcheck.world import Scene, random_scene
@@ -94,13 +93,11 @@ class Judge:
         for event in _some(rng, [event for event in events if facts.count(event.fact) == 1], 1):
             phrase = words.event_phrase(event.fact, tag)
             found = self.service.locate(path, phrase, language=tag)
-            # The frames that the model wrote are judged, if it did; whether the event is found is yes/no.
-            spans = words.parse_spans(found.reply)
-            places = [_seconds(span, found) for span in spans[:1]]
-            places = places or [(segment.start_s, segment.end_s) for segment in found.segments]
-            share = max((overlap(place, (event.start_s, event.end_s)) for place in places), default=0.0)
+            best = max(found.segments, key=lambda segment: segment.score or 0.0, default=None)
+            share = overlap((best.start_s, best.end_s), (event.start_s, event.end_s)) if best else 0.0
             true = f"{event.start_s:.2f}-{event.end_s:.2f}"
-            self._note(clip, tag, "locate IoU", "", phrase, found.reply, true, share)
+            told = f"{best.start_s:.2f}-{best.end_s:.2f}" if best else "not found"
+            self._note(clip, tag, "locate IoU", "", phrase, told, true, share)
             self.counts.append((f"{tag} locate found", clip, float(found.found), 1.0))
         dense = self.service.caption(path, language=tag, detail="events").events
         read = [(words.parse_caption(segment.text), segment) for segment in dense]
@@ -137,13 +134,6 @@ def film(seed: int, clip: int) -> tuple[Scene, tuple[int, int]]:
 def write(scene: Scene, size: tuple[int, int], path: Path) -> None:
     times_s = np.arange(round(scene.duration_s * FPS)) / FPS
     write_mp4(path, scene.render(times_s, size), FPS, size)
-
-
-def _seconds(span: tuple[int, int], found: Localization) -> tuple[float, float]:
-    """First to last frame, counted from 1, as seconds: up to the frame after the last."""
-    times = found.coverage.frame_times_s
-    first, last = max(min(span[0], len(times)) - 1, 0), min(span[1], len(times))
-    return times[first], times[last] if last < len(times) else times[-1] + 1 / FPS
 
 
 def _some(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]:
