@@ -19,7 +19,8 @@ SCHEMA = (Path(__file__).parents[1] / "docs" / "schema.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCS, re.MULTILINE | re.DOTALL))
 GROUP = typer.main.get_command(app)
 COMMANDS = GROUP.commands  # type: ignore[attr-defined]
-ASKING = {"caption", "ask", "locate"}
+ASKING = {"caption", "ask", "locate", "timeline"}
+EXPORTING = {"caption", "locate", "timeline"}
 RESULTS: list[type[BaseModel]] = [Models, ModelStatus, Converted, Checked]
 
 
@@ -27,7 +28,9 @@ def documented_options(command: str) -> set[str]:
     """The options in the tables of a command's own section and of the shared ones that hold for it."""
     sections = [SECTIONS[f"tarsier-tools {command}"], SECTIONS["Options of every command"]]
     if command in ASKING:
-        sections.append(SECTIONS["Options of caption, ask and locate"])
+        sections.append(SECTIONS["Options of caption, ask, locate and timeline"])
+    if command in EXPORTING:
+        sections.append(SECTIONS["Options of caption, locate and timeline"])
     rows = [row for section in sections for row in re.findall(r"^\| (`-.*?) \|", section, re.MULTILINE)]
     return {option for row in rows for option in re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", row)}
 
@@ -59,10 +62,23 @@ def test_the_commands_that_ask_a_model_take_the_same_options() -> None:
     own = {
         "caption": {"--detail", "--verify", "--report"},
         "ask": {"--choice", "--yes-no"},
-        "locate": {"--report", "--plot"},
+        "locate": {"--report", "--plot", "--top-k", "--threshold", "--method", "--window", "--stride"},
+        "timeline": {
+            "--summarize",
+            "--segmentation",
+            "--min-segment",
+            "--max-segment",
+            "--fresh",
+            "--report",
+        },
     }
-    shared = [real_options(command) - own[command] for command in sorted(ASKING)]
-    assert shared[0] == shared[1] == shared[2]
+    shared = {frozenset(real_options(command) - own[command] - {"--format", "--out"}) for command in ASKING}
+    assert len(shared) == 1
+
+
+def test_what_can_be_exported_can_be_from_every_command_that_has_it() -> None:
+    with_format = {command for command in COMMANDS if {"--format", "--out"} <= real_options(command)}
+    assert with_format == EXPORTING
 
 
 def test_every_exit_code_is_in_the_table_and_in_the_help() -> None:
