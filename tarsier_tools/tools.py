@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,11 +32,13 @@ from tarsier_tools.results import (
     VideoFolder,
     VideoInfo,
 )
-from tarsier_tools.service import VideoService
 from tarsier_tools.threads import in_thread
 from tarsier_tools.tool_arguments import End, Language, Page, Start, Video
 from tarsier_tools.tool_specs import ToolSpec, derive
 from tarsier_tools.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    from tarsier_tools.service import VideoService  # loads numpy; telling of the tools needs none
 
 MAX_PICTURES = 32
 """Frames that are shown at once."""

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 Progress = Callable[[int, int, str], None]
@@ -51,7 +51,7 @@ class Clip:
         if not len(self.frames) == len(self.indices) == len(self.times_s):
             raise ValueError("frames, indices and times_s differ in length")
         for frame in self.frames:
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            if frame.dtype != "uint8" or frame.ndim != 3 or frame.shape[2] != 3:
                 raise ValueError(f"a frame must be uint8 (height, width, 3), got {frame.dtype} {frame.shape}")
 
     def __len__(self) -> int:
