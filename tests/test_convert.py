@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
@@ -27,6 +29,8 @@ from tarsier_tools.backends.tarsier2.chat import TextCodec, read_chat_form
 from tarsier_tools.backends.tarsier2.checkpoint import CAPTIONER_NOTE, read_checkpoint
 from tarsier_tools.backends.tarsier2.convert import convert
 from tarsier_tools.backends.tarsier2.convert_check import compare_logits
+from tarsier_tools.backends.tarsier2.convert_config import Source
+from tarsier_tools.backends.tarsier2.convert_shapes import expected_shapes
 from tarsier_tools.backends.tarsier2.inputs import PixelRules
 from tarsier_tools.cli import run
 from tarsier_tools.errors import BackendFailed, BackendUnavailable, Cancelled, TarsierError, UsageError
@@ -389,7 +393,50 @@ class TestWhatCannotBeConverted:
     def test_token_ids_of_another_tokenizer_are_refused(self, tmp_path: Path) -> None:
         text = read(CHECKPOINT / "config.json")["text_config"] | {"image_token_id": 5}
         source = variant(tmp_path / "source", config={"text_config": text})
-        self.refused(source, tmp_path, "is token 5, the tokenizer says 998", BackendUnavailable)
+        self.refused(source, tmp_path, "image_token_id is 5, the tokenizer says 998", BackendUnavailable)
+
+    @pytest.mark.parametrize(
+        ("part", "key", "value"),
+        [
+            ("text_config", "hidden_size", None),
+            ("text_config", "num_hidden_layers", 1 << 40),
+            ("text_config", "num_attention_heads", 0),
+            ("vision_config", "depth", "two"),
+            ("vision_config", "embed_dim", -1),
+        ],
+    )
+    def test_a_configuration_without_a_sensible_size_is_refused(
+        self, part: str, key: str, value: object, tmp_path: Path
+    ) -> None:
+        changed = read(CHECKPOINT / "config.json")[part] | {key: value}
+        source = variant(tmp_path / "source", config={part: changed})
+        self.refused(source, tmp_path, rf"no {key} between 1 and", BackendUnavailable)
+
+    def test_a_configuration_without_a_vision_tower_is_refused(self, tmp_path: Path) -> None:
+        source = variant(tmp_path / "source", config={"vision_config": None})
+        self.refused(source, tmp_path, "no vision_config", BackendUnavailable)
+
+
+@pytest.mark.parametrize("folder", [CHECKPOINT, TINY_FOLDER], ids=["golden", "bundled"])
+def test_the_expected_weights_are_those_of_the_real_model(folder: Path) -> None:
+    with torch.device("meta"):
+        model = Qwen2VLForConditionalGeneration(read_checkpoint(folder).config)
+    expected = expected_shapes(Source.read(folder, read(folder / "config.json")))
+    prefixes = {"vision_tower.": "model.visual.", "language_model.model.": "model.language_model."}
+    prefixes["language_model.lm_head."] = "lm_head."
+    renamed = {
+        next(new + name.removeprefix(old) for old, new in prefixes.items() if name.startswith(old)): shape
+        for name, shape in expected.items()
+    }
+    assert renamed == {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
+def test_converting_loads_no_torch() -> None:
+    code = "import sys, tarsier_tools.backends.tarsier2.convert; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_a_conversion_that_computes_something_else_is_found_by_the_check(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tarsier2_kit import CHECKPOINT, clip, settings, variant
 
 from tarsier_tools import backends
 from tarsier_tools.backends import choose_backend, open_backend
-from tarsier_tools.backends.tarsier2 import Tarsier2Backend, loading
+from tarsier_tools.backends.tarsier2 import Tarsier2Backend, hub, loading
 from tarsier_tools.backends.tarsier2.checkpoint import read_checkpoint
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import BackendUnavailable, UsageError
@@ -319,7 +319,7 @@ def test_a_relative_folder_and_a_home_folder_are_found(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for name in ("my model", "~/my model"):
-        assert loading.find_checkpoint(name, None)[0].samefile(tmp_path / "my model")
+        assert hub.find_checkpoint(name, None)[0].samefile(tmp_path / "my model")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_relative_folder_and_a_home_folder_are_found(
 )
 def test_a_folder_that_is_not_there_is_unavailable(name: str) -> None:
     with pytest.raises(BackendUnavailable, match="no checkpoint folder"):
-        loading.find_checkpoint(name, None)
+        hub.find_checkpoint(name, None)
 
 
 def test_a_folder_has_no_revisions() -> None:

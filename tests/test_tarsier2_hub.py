@@ -14,7 +14,7 @@ import pytest
 from tarsier2_kit import CHECKPOINT, settings
 
 from tarsier_tools.backends.tarsier2 import Tarsier2Backend
-from tarsier_tools.backends.tarsier2.loading import find_checkpoint
+from tarsier_tools.backends.tarsier2.hub import find_checkpoint
 from tarsier_tools.errors import BackendUnavailable
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

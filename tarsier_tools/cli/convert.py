@@ -67,7 +67,6 @@ def convert(
     settings = Settings.load(device=device, dtype=dtype)
     with local_extra():
         from tarsier_tools.backends.tarsier2 import convert as work
-        from tarsier_tools.backends.tarsier2 import convert_check
 
     with interruptible():
         screen = Screen(context, as_json=output.as_json)
@@ -76,10 +75,10 @@ def convert(
         )
         same = None
         if check:
+            with local_extra():
+                from tarsier_tools.backends.tarsier2.convert_check import compare_logits  # loads torch
             same = screen.work(
-                lambda progress: convert_check.compare_logits(
-                    made.source, made.folder, settings, on_progress=progress
-                )
+                lambda progress: compare_logits(made.source, made.folder, settings, on_progress=progress)
             )
         result = _result(made, same)
         screen.show(result, _lines(result))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,15 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
-from transformers import Qwen2VLForConditionalGeneration
 
-from tarsier_tools.backends.tarsier2.checkpoint import TARSIER_KEY_MAPPING, Checkpoint, read_checkpoint
-from tarsier_tools.backends.tarsier2.convert_config import check_chat_form, plain_files
+from tarsier_tools.backends.tarsier2.convert_config import Source, check_chat_form, plain_files
+from tarsier_tools.backends.tarsier2.convert_shapes import HEAD, expected_shapes
 from tarsier_tools.backends.tarsier2.convert_weights import Shard, read_shard, write_shard
-from tarsier_tools.backends.tarsier2.loading import find_checkpoint
-from tarsier_tools.backends.tarsier2.memory import gigabytes
+from tarsier_tools.backends.tarsier2.files import count_parameters, layout_of, read_json, weight_files
+from tarsier_tools.backends.tarsier2.hub import find_checkpoint
 from tarsier_tools.errors import BackendUnavailable, UsageError
 from tarsier_tools.types import Progress, no_progress
 
@@ -119,8 +116,8 @@ def convert(
         BackendFailed: what was written reads back differently.
     """
     source, commit = find_checkpoint(model, revision)
-    checkpoint = read_checkpoint(source)
-    if checkpoint.layout == "qwen2-vl":
+    config = read_json(source, "config.json", required=True)
+    if layout_of(config) == "qwen2-vl":
         raise UsageError(
             f"{model} is in the plain Qwen2-VL layout already; there is nothing to convert.",
             hint="Serve or load it as it is.",
@@ -129,7 +126,7 @@ def convert(
     if destination.resolve() in (source.resolve(), *source.resolve().parents):
         raise UsageError("The destination holds the checkpoint itself.", hint="Give a new folder.")
     with _disk_errors(destination), _alone(destination):
-        plan = _plan(checkpoint, name=model if commit else source.name)
+        plan = _plan(Source.read(source, config), name=model if commit else source.name)
         if plan.is_in(destination):
             sums = _read_checksums(destination, plan.shards)
             return _conversion(source, destination, plan, sums, made=False)
@@ -138,13 +135,16 @@ def convert(
                 f"{destination} is there already and is not this conversion.",
                 hint="Give a new folder, or remove that one.",
             )
-        sums = _write(checkpoint, plan, destination, on_progress)
+        sums = _write(source, plan, destination, on_progress)
     return _conversion(source, destination, plan, sums, made=True)
 
 
-def _plan(checkpoint: Checkpoint, name: str) -> _Plan:
-    shards = [read_shard(path, _plain_name) for path in checkpoint.weights]
-    files = plain_files(checkpoint, name, _check_weights(checkpoint, shards))
+def _plan(source: Source, name: str) -> _Plan:
+    shards = []
+    for path in weight_files(source.folder):
+        count_parameters(path)  # which has safetensors see that the header and the data fit
+        shards.append(read_shard(path, _plain_name))
+    files = plain_files(source, name, _check_weights(source, shards))
     if len(shards) > 1:
         index = {
             "metadata": {"total_size": sum(shard.data_bytes for shard in shards)},
@@ -161,14 +161,12 @@ def _plain_name(name: str) -> str:
     raise BackendUnavailable(f"A weight has a name that is not Tarsier2's: {name}.", hint=_DAMAGED)
 
 
-def _check_weights(checkpoint: Checkpoint, shards: Sequence[Shard]) -> str:
+def _check_weights(source: Source, shards: Sequence[Shard]) -> str:
     """See that the weights are just those that the configuration asks for; their dtype, as torch names it."""
     names = Counter(name for shard in shards for name in shard.names)
     found = {name: shape for shard in shards for name, (_, shape) in shard.tensors.items()}
-    with torch.device("meta"):
-        model = Qwen2VLForConditionalGeneration(checkpoint.config)
-    expected = {_tarsier_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
-    optional = {"language_model.lm_head.weight"} if checkpoint.config.tie_word_embeddings else set()
+    expected = expected_shapes(source)
+    optional = {HEAD} if source.tied else set()
     problems = {
         "missing": sorted(set(expected) - set(found) - optional),
         "unexpected": sorted(set(found) - set(expected)),
@@ -192,22 +190,14 @@ def _check_weights(checkpoint: Checkpoint, shards: Sequence[Shard]) -> str:
     return _DTYPES[dtypes.most_common(1)[0][0]]
 
 
-def _tarsier_name(name: str) -> str:
-    """What a weight of transformers' model is called in Tarsier2's layout."""
-    for pattern, prefix in TARSIER_KEY_MAPPING.items():
-        if name.startswith(prefix):
-            return re.sub(r"[\^\\]", "", pattern) + name.removeprefix(prefix)
-    return name
-
-
-def _write(checkpoint: Checkpoint, plan: _Plan, destination: Path, on_progress: Progress) -> dict[str, str]:
+def _write(source: Path, plan: _Plan, destination: Path, on_progress: Progress) -> dict[str, str]:
     """Make the destination; SHA-256 by name of the weight file."""
     partial = destination.with_name(destination.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     _check_room(partial, plan)
     for name, data in plan.files.items():
         _write_durably(partial / name, data)
-    check_chat_form(checkpoint.folder, partial)
+    check_chat_form(source, partial)
     sums: dict[str, str] = {}
     done = 0
     for shard in plan.shards:
@@ -241,7 +231,7 @@ def _check_room(partial: Path, plan: _Plan) -> None:
     needed, free = plan.size - sum(there.values()), shutil.disk_usage(partial).free
     if needed > free:
         raise BackendUnavailable(
-            f"{gigabytes(needed)} are needed at {partial.parent}, {gigabytes(free)} are free.",
+            f"{needed / 1e9:.1f} GB are needed at {partial.parent}, {free / 1e9:.1f} GB are free.",
             hint="Make room, or give a folder on another disk.",
         )
 

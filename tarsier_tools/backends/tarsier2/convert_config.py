@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tarsier_tools.backends.tarsier2.chat import (
     END_OF_TEXT,
@@ -22,15 +24,24 @@ from tarsier_tools.backends.tarsier2.chat import (
     TextCodec,
     read_chat_form,
 )
-from tarsier_tools.backends.tarsier2.checkpoint import CAPTIONER_NOTE, Checkpoint, read_json
+from tarsier_tools.backends.tarsier2.files import (
+    CAPTIONER_NOTE,
+    CARD,
+    TARSIER_CONTEXT_TOKENS,
+    read_card,
+    read_json,
+    stop_ids,
+)
 from tarsier_tools.backends.tarsier2.inputs import MERGE, PATCH, TEMPORAL, PixelRules
 from tarsier_tools.errors import BackendUnavailable
 
 REFERENCE_MAX_PIXELS = 460_800
 """Tarsier2's own limit of one frame, for a checkpoint that states none."""
 
-CARD = "tarsier.json"
 START_OF_TURN = "<|im_start|>"
+
+MAX_LAYERS, MAX_SIZE = 1000, 10_000_000
+"""Far above any Qwen2-VL: a broken file must not make this program count for hours."""
 
 _KEPT = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 _LICENCES = ("LICENSE*", "NOTICE*")
@@ -48,7 +59,6 @@ _TEXT_KEYS = (
     "num_key_value_heads",
     "rms_norm_eps",
     "use_cache",
-    "use_sliding_window",
     "vocab_size",
 )
 _VISION_KEYS = (
@@ -57,16 +67,55 @@ _VISION_KEYS = (
     "hidden_act",
     "hidden_size",
     "in_channels",
+    "in_chans",
     "mlp_ratio",
     "num_heads",
     "patch_size",
     "spatial_merge_size",
+    "spatial_patch_size",
     "temporal_patch_size",
 )
 _ROPE_KEYS = {"rope_type", "type", "rope_theta", "mrope_section"}
+_DEFAULT_THETA = 1_000_000.0
+_BROKEN_HINT = "Download the checkpoint again; only Tarsier2's own settings can be converted."
 
 
-def plain_files(checkpoint: Checkpoint, name: str, dtype: str) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Source:
+    """config.json of a checkpoint in Tarsier2's layout, as it is written.
+
+    Attributes:
+        folder: where the checkpoint is.
+        text, vision: the two Qwen2-VL configurations.
+        tied: whether the output weights are the input ones.
+    """
+
+    folder: Path
+    text: Mapping[str, Any]
+    vision: Mapping[str, Any]
+    tied: bool
+
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any]) -> Source:
+        """Raises BackendUnavailable where a configuration is missing."""
+        text, vision = config.get("text_config"), config.get("vision_config")
+        if not isinstance(text, dict) or not isinstance(vision, dict):
+            raise BackendUnavailable("config.json has no vision_config.", hint=_BROKEN_HINT)
+        tied = bool(config.get("tie_word_embeddings") or text.get("tie_word_embeddings"))
+        return cls(folder, text, vision, tied)
+
+    def number(self, part: Literal["text", "vision"], key: str) -> int:
+        """A size that the configuration must state. Raises BackendUnavailable."""
+        value = (self.text if part == "text" else self.vision).get(key)
+        most = MAX_LAYERS if key in ("depth", "num_hidden_layers") else MAX_SIZE
+        if type(value) is not int or not 0 < value <= most:
+            raise BackendUnavailable(
+                f"config.json has no {key} between 1 and {most} in its {part}_config.", hint=_BROKEN_HINT
+            )
+        return value
+
+
+def plain_files(source: Source, name: str, dtype: str) -> dict[str, bytes]:
     """Every file of the plain layout but the weights and their index, by name.
 
     Args:
@@ -75,22 +124,23 @@ def plain_files(checkpoint: Checkpoint, name: str, dtype: str) -> dict[str, byte
 
     Raises BackendUnavailable when the layout cannot say what the checkpoint says, and OSError.
     """
-    codec = TextCodec(checkpoint.folder)
-    template = chat_template(_system_text(read_chat_form(codec, checkpoint.folder)))
+    folder = source.folder
+    codec = TextCodec(folder)
+    template = chat_template(_system_text(read_chat_form(codec, folder)))
     documents: dict[str, dict[str, Any]] = {
-        "config.json": _config(checkpoint, codec, dtype),
-        "generation_config.json": _generation(checkpoint, codec),
-        "preprocessor_config.json": _preprocessor(checkpoint),
-        "tokenizer_config.json": _tokenizer(checkpoint.folder, template),
+        "config.json": _config(source, codec, dtype),
+        "generation_config.json": _generation(folder, codec),
+        "preprocessor_config.json": _preprocessor(folder),
+        "tokenizer_config.json": _tokenizer(folder, template),
         "chat_template.json": {"chat_template": template},
     }
-    if checkpoint.card is None:
+    if read_card(folder) is None:
         documents[CARD] = {"name": name, "description": CAPTIONER_NOTE}
-    kept = [checkpoint.folder / kept for kept in (*_KEPT, CARD)]
-    kept += [path for pattern in _LICENCES for path in sorted(checkpoint.folder.glob(pattern))]
+    kept = [folder / kept for kept in (*_KEPT, CARD)]
+    kept += [path for pattern in _LICENCES for path in sorted(folder.glob(pattern))]
     files = {path.name: path.read_bytes() for path in kept if path.is_file()}
-    for name_of_file, document in documents.items():
-        files[name_of_file] = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    for file, document in documents.items():
+        files[file] = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     return files
 
 
@@ -137,44 +187,52 @@ def _system_text(form: ChatForm) -> str | None:
     return text if role == "system" else None
 
 
-def _config(checkpoint: Checkpoint, codec: TextCodec, dtype: str) -> dict[str, Any]:
-    config: Any = checkpoint.config
-    text, vision = config.text_config, config.vision_config
-    rope = dict(text.rope_parameters)
-    unknown = sorted(set(rope) - _ROPE_KEYS)
-    if unknown or rope.get("rope_type", "default") != "default" or "mrope_section" not in rope:
-        raise BackendUnavailable(
-            f"config.json has rotary settings that Qwen2-VL's layout cannot hold: {rope}.",
-            hint="Only Tarsier2's own settings can be converted.",
-        )
+def _config(source: Source, codec: TextCodec, dtype: str) -> dict[str, Any]:
+    text, vision = source.text, source.vision
     tokens = {
         "image_token_id": codec.special(IMAGE_PAD),
         "video_token_id": _special(codec, VIDEO_PAD),
         "vision_start_token_id": codec.special(VISION_START),
         "vision_end_token_id": codec.special(VISION_END),
     }
-    if config.image_token_id != tokens["image_token_id"]:
-        raise BackendUnavailable(
-            f"config.json says that {IMAGE_PAD} is token {config.image_token_id}, "
-            f"the tokenizer says {tokens['image_token_id']}.",
-            hint="Download the checkpoint again: the files are not of one checkpoint.",
-        )
+    for key, token in tokens.items():
+        if text.get(key, token) != token:
+            raise BackendUnavailable(
+                f"config.json says that {key} is {text[key]}, the tokenizer says {token}.",
+                hint="Download the checkpoint again: the files are not of one checkpoint.",
+            )
+    if text.get("use_sliding_window"):
+        raise BackendUnavailable("Sliding-window attention is not supported.", hint=_BROKEN_HINT)
+    context = source.number("text", "max_position_embeddings")
     return {
         "architectures": ["Qwen2VLForConditionalGeneration"],
         "model_type": "qwen2_vl",
-        **{key: value for key in _TEXT_KEYS if (value := getattr(text, key, None)) is not None},
-        "max_position_embeddings": checkpoint.context_tokens,
-        "rope_theta": rope["rope_theta"],
-        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
-        "tie_word_embeddings": config.tie_word_embeddings,
+        **{key: text[key] for key in _TEXT_KEYS if text.get(key) is not None},
+        "max_position_embeddings": min(context, TARSIER_CONTEXT_TOKENS),
+        "use_sliding_window": False,
+        **_rope(text),
+        "tie_word_embeddings": source.tied,
         "torch_dtype": dtype,
         **tokens,
         "vision_config": {
             "model_type": "qwen2_vl",
-            **{key: getattr(vision, key) for key in _VISION_KEYS},
-            "in_chans": vision.in_channels,
-            "spatial_patch_size": vision.patch_size,
+            **{key: vision[key] for key in _VISION_KEYS if vision.get(key) is not None},
         },
+    }
+
+
+def _rope(text: Mapping[str, Any]) -> dict[str, Any]:
+    """The rotary settings, which transformers 5 writes into one dictionary and 4 into two keys."""
+    given = text.get("rope_scaling") or text.get("rope_parameters")
+    rope = given if isinstance(given, dict) else {}
+    kinds = {rope.get("type", "default"), rope.get("rope_type", "default")}
+    if "mrope_section" not in rope or set(rope) - _ROPE_KEYS or kinds - {"default", "mrope"}:
+        raise BackendUnavailable(
+            f"config.json has rotary settings that are not Tarsier2's: {given}.", hint=_BROKEN_HINT
+        )
+    return {
+        "rope_theta": rope.get("rope_theta") or text.get("rope_theta") or _DEFAULT_THETA,
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
     }
 
 
@@ -188,18 +246,18 @@ def _special(codec: TextCodec, token: str) -> int:
         ) from None
 
 
-def _generation(checkpoint: Checkpoint, codec: TextCodec) -> dict[str, Any]:
+def _generation(folder: Path, codec: TextCodec) -> dict[str, Any]:
     """Greedy, as Tarsier2 is run; the checkpoint's own stop tokens and those of every Qwen2 chat."""
     return {
         "do_sample": False,
         "repetition_penalty": 1.0,
         "pad_token_id": _special(codec, END_OF_TEXT),
-        "eos_token_id": sorted(checkpoint.stop_ids | codec.stop_ids()),
+        "eos_token_id": sorted(stop_ids(folder) | codec.stop_ids()),
     }
 
 
-def _preprocessor(checkpoint: Checkpoint) -> dict[str, Any]:
-    rules = PixelRules.read(checkpoint.preprocessor)
+def _preprocessor(folder: Path) -> dict[str, Any]:
+    rules = PixelRules.read(read_json(folder, "preprocessor_config.json"))
     return {
         "image_processor_type": "Qwen2VLImageProcessor",
         "processor_class": "Qwen2VLProcessor",

@@ -17,8 +17,9 @@ from tarsier_tools.backends.tarsier2.chat import END_OF_TURN, TextCodec, read_ch
 from tarsier_tools.backends.tarsier2.checkpoint import read_checkpoint
 from tarsier_tools.backends.tarsier2.engine import Engine, ScoreRow
 from tarsier_tools.backends.tarsier2.generation import Reply, generate_batch
+from tarsier_tools.backends.tarsier2.hub import find_checkpoint
 from tarsier_tools.backends.tarsier2.inputs import Grid, PixelRules
-from tarsier_tools.backends.tarsier2.loading import find_checkpoint, load_model
+from tarsier_tools.backends.tarsier2.loading import load_model
 from tarsier_tools.backends.tarsier2.memory import available_bytes, release
 from tarsier_tools.backends.tarsier2.prefix_cache import Prefix, PrefixCache, PrefixKey
 from tarsier_tools.config import MiB, Settings
