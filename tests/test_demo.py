@@ -47,7 +47,8 @@ def knows_everything(scene: Scene, plan: list[demo.Step]) -> ScriptedBackend:
     captions = [expected.truth for expected in (*english.expected, *chinese.expected)]
     answers = [expected.truth.partition("? ")[2] for expected in opened.expected]
     event = next(e for e in scene.events if language.event_phrase(e.fact) == place.arguments[2])
-    spans = [language.span_text(language.frame_span(event, SHOWN_S)), "<frame: 1-2>"]
+    closer = "I cannot tell."
+    spans = [language.span_text(language.frame_span(event, SHOWN_S)), closer, "<frame: 1-2>"]
     scores = [
         likeliest(yes_no, ["Yes", "No"], right=True),
         likeliest(choice, offered(choice), right=True),
@@ -67,7 +68,7 @@ def knows_nothing(scene: Scene, plan: list[demo.Step]) -> ScriptedBackend:
         shares(0, 2),
         shares(0, 2),
     ]
-    replies = [*captions, "It sleeps.", "The moon rises.", "<frame: 1-1>", "<frame: 1-16>"]
+    replies = [*captions, "It sleeps.", "The moon rises.", "<frame: 1-1>", "", "<frame: 1-16>", "", ""]
     return ScriptedBackend(replies, scores, abilities=CLEVER)
 
 

@@ -44,6 +44,8 @@ from tarsier_tools.types import (
 VIDEOS = Path(__file__).parent / "golden" / "videos"
 VIDEO = VIDEOS / "shapes_320x240_25fps.mp4"
 CLEVER = Abilities(languages=prompts.LANGUAGES, yes_no=True, choices=True, frames=True, dense=True)
+NO_CLOSER = "I cannot tell."
+"""A reply to the closer look that leaves a place as it is."""
 YES, NO = (math.log(0.9), math.log(0.1)), (math.log(0.2), math.log(0.8))
 
 
@@ -228,36 +230,31 @@ class TestAsk:
 
 class TestLocate:
     def test_frames_become_seconds(self) -> None:
-        backend = scripted("<frame: 3-5>", scores=[YES])
+        backend = scripted("<frame: 3-5>", NO_CLOSER, scores=[YES])
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves")
-        times = found.coverage.frame_times_s
+        asked, written, closer = backend.requests
+        times = written.clip.times_s
         (segment,) = found.segments
         assert (segment.start_s, segment.end_s, segment.text) == (times[2], times[5], "a circle moves")
         assert found.found
-        assert found.best_score == pytest.approx(0.9)
+        assert found.best_score == segment.score == pytest.approx(0.9)
         assert found.method == "frames"
         assert found.reply == "<frame: 3-5>"
-        assert found.resolution_s == found.coverage.largest_gap_s
-        assert found.resolution_s >= max(b - a for a, b in itertools.pairwise(times)) - 1e-9
-        assert (
-            backend.requests[0].prompt
-            == found.prompt
-            == 'In which frames does this happen: "a circle moves"?'
-        )
-        assert "happen in the video" in backend.requests[1].prompt
-        assert backend.requests[1].candidates == ("Yes", "No")
+        assert "happen in the video" in asked.prompt
+        assert asked.candidates == ("Yes", "No")
+        assert written.prompt == found.prompt == 'In which frames does this happen: "a circle moves"?'
         assert found.warnings == ()
+        assert set(found.coverage.frame_times_s) == {*times, *closer.clip.times_s}
+        assert found.resolution_s < max(b - a for a, b in itertools.pairwise(times))
 
     def test_several_stretches_come_in_the_order_of_time(self) -> None:
-        backend = scripted("<frame: 9-10> and <frame: 1-2>", scores=[YES])
+        backend = scripted("<frame: 9-10> and <frame: 1-2>", NO_CLOSER, NO_CLOSER, scores=[YES])
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves")
-        assert [segment.start_s for segment in found.segments] == [
-            found.coverage.frame_times_s[0],
-            found.coverage.frame_times_s[8],
-        ]
+        times = backend.requests[0].clip.times_s
+        assert [segment.start_s for segment in found.segments] == [times[0], times[8]]
 
     def test_frames_of_a_range_are_times_of_the_whole_video(self) -> None:
-        backend = scripted("<frame: 1-99>", scores=[YES])
+        backend = scripted("<frame: 1-99>", NO_CLOSER, NO_CLOSER, scores=[YES])
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves", start_s=1.0, end_s=2.0)
         (segment,) = found.segments
         assert segment.start_s == pytest.approx(1.0, abs=0.05)
@@ -265,13 +262,13 @@ class TestLocate:
         assert found.warnings == ("<frame: 1-99> was cut to the 16 frames shown.",)
 
     def test_the_last_frame_alone_lasts_for_a_while(self) -> None:
-        backend = scripted("<frame: 16>", scores=[YES])
+        backend = scripted("<frame: 16>", NO_CLOSER, scores=[YES])
         found = VideoService(backend=backend).locate(VIDEO, "a circle moves", start_s=1.0, end_s=2.0)
         (segment,) = found.segments
         assert segment.end_s > segment.start_s
 
     def test_no_stretch_begins_before_the_range(self) -> None:
-        backend = scripted("<frame: 1-2>", scores=[YES])
+        backend = scripted("<frame: 1-2>", NO_CLOSER, scores=[YES])
         found = VideoService(backend=backend).locate(VIDEO, "it", start_s=1.03, sampling="time")
         assert found.coverage.frame_times_s[0] == pytest.approx(1.0)  # on the screen since before
         assert found.segments[0].start_s == 1.03
@@ -286,12 +283,12 @@ class TestLocate:
         assert "yes has a probability of only 0.20" in found.warnings[0]
 
     def test_a_model_not_trained_for_yes_and_no_has_no_veto(self) -> None:
-        backend = scripted("<frame: 3-5>", scores=[NO], abilities=Abilities(frames=True))
+        backend = scripted("<frame: 3-5>", NO_CLOSER, scores=[NO], abilities=Abilities(frames=True))
         assert VideoService(backend=backend).locate(VIDEO, "a circle moves").found
 
     def test_a_model_that_writes_no_frames_finds_nothing(self) -> None:
         backend = scripted("A circle moves to the left.", scores=[YES], abilities=Abilities())
-        found = VideoService(backend=backend).locate(VIDEO, "a circle moves")
+        found = VideoService(backend=backend).locate(VIDEO, "a circle moves", method="frames")
         assert not found.found
         assert found.segments == ()
         assert found.reply == "A circle moves to the left."
@@ -308,9 +305,11 @@ class TestLocate:
         assert not found.found
         assert "though yes has a probability of 0.90" in found.warnings[0]
 
-    def test_the_cost_is_that_of_both_requests(self) -> None:
-        found = VideoService(backend=scripted("<frame: 3-5>", scores=[YES])).locate(VIDEO, "it")
-        assert found.usage.vision_tokens == 32
+    def test_the_cost_is_that_of_all_requests(self) -> None:
+        backend = scripted("<frame: 3-5>", NO_CLOSER, scores=[YES])
+        found = VideoService(backend=backend).locate(VIDEO, "it")
+        assert found.usage.vision_tokens == sum(len(request.clip) for request in backend.requests)
+        assert len(backend.requests) == 3
 
     def test_an_empty_event_is_refused(self) -> None:
         with pytest.raises(UsageError, match="The event is empty"):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tarsier_tools.cli import options
 from tarsier_tools.cli.session import session
+from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 from tarsier_tools.locating.scorers import ScorerName
 from tarsier_tools.text import clean_line
@@ -30,7 +31,6 @@ def calibrate(
             "--out", metavar="FILE", help="The file to write; used from beside the checkpoint, or by setting."
         ),
     ],
-    asking: options.Asking,
     output: options.Output,
     labels: Annotated[
         Path | None,
@@ -50,6 +50,13 @@ def calibrate(
             help="What to fit, once or twice [what goes with the model].",
         ),
     ] = None,
+    backend: options.Backend = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    revision: options.Revision = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    frames: options.Frames = None,
 ) -> None:
     """Fit what turns the scores of locate into confidences."""
     if (labels is None) == (shapes is None):
@@ -61,8 +68,11 @@ def calibrate(
         raise UsageError(f"{out} cannot be written.", hint="Give a file in a folder that exists.")
     from tarsier_tools.calibrating import read_examples
 
+    settings = Settings.load(
+        backend=backend, model=model, base_url=base_url, revision=revision, device=device, dtype=dtype
+    )
     with (
-        session(context, asking.settings(), as_json=output.as_json) as here,
+        session(context, settings, as_json=output.as_json) as here,
         tempfile.TemporaryDirectory() as folder,
     ):
         here.say_which_model()
@@ -75,7 +85,7 @@ def calibrate(
                 examples,
                 fitted_on=fitted_on,
                 methods=cast("list[ScorerName]", method or []),  # typer knows no lists of literals
-                frames=asking.frames,
+                frames=frames,
                 on_progress=progress,
             )
         )

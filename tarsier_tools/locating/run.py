@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,9 +74,9 @@ def locate(
     if closer.windows:
         specs = [_spec(wanted, window, closer.frames) for window in closer.windows]
         again = bench.windows(source, specs, _reading(on_progress, "looking closer"))
-        fine = dict(
-            watcher.watch(again, closer.windows, closer.about, _saying(on_progress, "looking closer"))
-        )
+        # What is written of a place moves its boundaries; how sure it is was found out before.
+        nearer = watcher if method != "frames" else replace(watcher, scorer=None, writes=-math.inf)
+        fine = dict(nearer.watch(again, closer.windows, closer.about, _saying(on_progress, "looking closer")))
         places = [refining.refined(found, closer, fine, number) for number, found in enumerate(places)]
     total = time.perf_counter() - began
     timings = Timings(

@@ -39,6 +39,8 @@ def inside(stretch: Window, window: Window, within: Window, evidence: float) -> 
     left = stretch.start_s <= window.start_s + _EDGE_S and window.start_s > within.start_s + _EDGE_S
     right = stretch.end_s >= window.end_s - _EDGE_S and window.end_s < within.end_s - _EDGE_S
     start, end = max(stretch.start_s, within.start_s), min(stretch.end_s, within.end_s)
+    if start >= end:  # by Tarsier2's rule the last frame shown may be the one at the very end of the range
+        start = max(within.start_s, end - stretch.length_s)
     return Stretch(start, end, evidence, left or right)
 
 
