@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from llama_index.core.schema import BaseNode, Document, ImageNode, NodeRelationship, RelatedNodeInfo
+from llama_index.core.schema import BaseNode, Document, ImageNode, NodeRelationship, RelatedNodeInfo, TextNode
 
 from tarsier_tools import Passage, VideoService
 
@@ -15,24 +15,35 @@ FOR_MODELS = ("title", "start", "end", "start_timestamp")
 """The metadata that a model gets to read beside the text, so that it can cite. An embedder gets none."""
 
 
+Kind = TypeVar("Kind", Document, TextNode)
+
+
 def documents(passages: Sequence[Passage], extra_info: dict[str, Any] | None = None) -> list[Document]:
-    """One document per passage, under the passage's id, related to the video and to its neighbours.
+    """One document per passage, see :func:`nodes`."""
+    return nodes(passages, Document, extra_info)
+
+
+def nodes(
+    passages: Sequence[Passage], kind: type[Kind], extra_info: dict[str, Any] | None = None
+) -> list[Kind]:
+    """One node per passage, under the passage's id, related to the video and to its neighbours.
 
     Args:
+        kind: readers give documents, retrievers nodes.
         extra_info: more metadata for each; what a passage knows itself wins.
     """
-    made = []
+    made: list[Kind] = []
     for passage in passages:
         metadata = {**(extra_info or {}), **passage.metadata()}
-        document = Document(
+        node = kind(
             id_=passage.id,
             text=passage.text,
             metadata=metadata,
             excluded_embed_metadata_keys=list(metadata),
             excluded_llm_metadata_keys=[key for key in metadata if key not in FOR_MODELS],
         )
-        document.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=passage.video_id)
-        made.append(document)
+        node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=passage.video_id)
+        made.append(node)
     for before, after in pairwise(made):
         if before.metadata["video_id"] == after.metadata["video_id"]:
             before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.readers.tarsier.documents import documents
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.readers.tarsier.documents import nodes
 from llama_index.tools.tarsier.events import reporter
 
 from tarsier_tools import (
@@ -88,7 +88,7 @@ class TarsierVideoRetriever(BaseRetriever):
             hits = rewatch(self._service, hits, query, language=self._language, on_progress=on_progress)
         found = []
         for hit in hits[: self._top_k]:
-            (node,) = documents([hit.passage])
+            (node,) = nodes([hit.passage], TextNode)
             score = hit.score
             if hit.rewatched is not None:
                 score = node.metadata["rewatched"] = hit.rewatched

@@ -1,0 +1,43 @@
+"""What the examples watch when they are given nothing: a small film, made on the spot."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tarsier_tools.media.writer import write_mp4
+from tarsier_tools.selfcheck.language import event_phrase
+from tarsier_tools.selfcheck.world import Scene, random_scene
+
+
+def scene(seed: int) -> Scene:
+    """Eight seconds of coloured shapes, of which two do something: all that the bundled model understands."""
+    return random_scene(np.random.default_rng(seed), duration_s=8.0, n_events=2, n_idle=1)
+
+
+def film(seed: int = 3, path: Path | None = None) -> tuple[str, str]:
+    """(path of a film, what happens in it first, in words)."""
+    shown = scene(seed)
+    path = path or Path(tempfile.mkdtemp()) / "shapes.mp4"
+    write_mp4(path, shown.render(np.arange(0, shown.duration_s, 1 / 12), (224, 224)), fps=12)
+    return str(path), event_phrase(shown.truth().events[0].fact)
+
+
+def watched() -> tuple[str, str]:
+    """The video and the event on the command line, or a film and what happens in it."""
+    if not sys.argv[1:]:
+        return film()
+    return sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "something moves"
+
+
+def folder() -> Path:
+    """The folder on the command line, or one with three films."""
+    if sys.argv[1:]:
+        return Path(sys.argv[1])
+    made = Path(tempfile.mkdtemp())
+    for seed in range(3):
+        film(seed, made / f"film {seed}.mp4")
+    return made
