@@ -227,7 +227,9 @@ class Handler(BaseHTTPRequestHandler):
             behaviour.faults.pop(0)(self)
             return
         if body["model"] not in behaviour.names:
-            raise Refusal(404, f"The model `{body['model']}` does not exist.", "NotFoundError")
+            aliases = ", ".join(behaviour.names)
+            message = f"The model `{body['model']}` does not exist. Valid aliases: {aliases}."
+            raise Refusal(404, message, "NotFoundError")
         if not behaviour.extensions and (unknown := {"repetition_penalty", "return_token_ids"} & set(body)):
             raise Refusal(400, f"Unrecognized request argument supplied: {sorted(unknown)}")
         if not behaviour.logprobs and not behaviour.extensions and body.get("logprobs"):

@@ -43,14 +43,15 @@ class VllmServer:
 
 
 @contextmanager
-def serve(checkpoint: Path, log: Path, *flags: str) -> Iterator[VllmServer]:
+def serve(checkpoint: Path, log: Path, *flags: str, port: int = 0) -> Iterator[VllmServer]:
     """Serve a converted checkpoint in float32 as docs/serving.md says, until the block ends.
 
     Args:
         flags: further ones, which win.
+        port: 0 for a free one.
     """
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", port))
         port = free.getsockname()[1]
     environment = {
         **os.environ,

@@ -46,6 +46,8 @@ COOL_S = 5.0
 MAX_COOL_S = 60.0
 
 OnEvent = Callable[[Reply], None]
+clock = time.monotonic
+"""Seconds from some moment; by what a server is left alone."""
 
 _REFUSAL_BYTES = 64 << 10
 _T = TypeVar("_T")
@@ -92,14 +94,14 @@ class Breaker:
 
     def check(self) -> None:
         """Raises BackendUnavailable while the server is left alone. Afterwards one request is let through."""
-        left = self._shut_until - time.monotonic()
+        left = self._shut_until - clock()
         if left > 0:
             raise BackendUnavailable(
                 f"{self._server} failed {self._failures} times in a row; it is left alone for {left:.0f} s.",
                 hint="See whether the server runs; a served model that crashed needs a new start.",
             )
         if self._failures >= FAILURES_TO_OPEN:
-            self._shut_until = time.monotonic() + self._cool_s  # for all but the one that asks now
+            self._shut_until = clock() + self._cool_s  # for all but the one that asks now
 
     def worked(self) -> None:
         self._failures, self._cool_s, self._shut_until = 0, COOL_S, 0.0
@@ -109,7 +111,7 @@ class Breaker:
         if self._failures > FAILURES_TO_OPEN:
             self._cool_s = min(2 * self._cool_s, MAX_COOL_S)
         if self._failures >= FAILURES_TO_OPEN:
-            self._shut_until = time.monotonic() + self._cool_s
+            self._shut_until = clock() + self._cool_s
 
 
 class Client:
