@@ -22,7 +22,7 @@ video, event = watched()
 class Scripted(FakeMessagesListChatModel):
     """First look, then say what was seen."""
 
-    def bind_tools(self, tools: Any, **_: Any) -> "Scripted":
+    def bind_tools(self, *_: Any, **__: Any) -> "Scripted":
         return self
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:

