@@ -147,7 +147,9 @@ def _read(
     with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
         windows = [_window(reader, number, spec) for number, spec in enumerate(specs)]
         _check_memory(reader, windows)
-        for window in _fill(reader, windows, on_progress):
+        waiting = deque(sorted(windows, key=lambda window: (window.first, window.last, window.number)))
+        del windows  # whoever lists the windows keeps their images
+        for window in _fill(reader, waiting, on_progress):
             if window.shown.images:
                 yield window.number, make_clip(reader, specs[window.number], window.chosen, window.shown)
 
@@ -158,14 +160,17 @@ def _window(reader: VideoReader, number: int, spec: ClipSpec) -> _Window:
     return _Window(number, chosen, frozenset(chosen.indices), Shown(budget))
 
 
-def _fill(reader: VideoReader, windows: list[_Window], on_progress: Progress) -> Iterator[_Window]:
-    """Each window when its last frame has come, or when it is known that it will not come."""
-    waiting = deque(sorted(windows, key=lambda window: (window.first, window.last, window.number)))
+def _fill(reader: VideoReader, waiting: deque[_Window], on_progress: Progress) -> Iterator[_Window]:
+    """Each window when its last frame has come, or when it is known that it will not come.
+
+    Args:
+        waiting: the windows by their first frames; they are taken out of it.
+    """
     open_: list[_Window] = []
-    wanted = sorted(frozenset().union(*(window.wanted for window in windows)))
-    done = 0
+    wanted = sorted(frozenset().union(*(window.wanted for window in waiting)))
+    done, total = 0, len(waiting)
     for frame in reader.read(wanted, in_stretches=True):
-        on_progress(done, len(windows), "reading frames")
+        on_progress(done, total, "reading frames")
         while waiting and waiting[0].first <= frame.index:
             open_.append(waiting.popleft())
         shrink = _Shrinker()
@@ -177,7 +182,7 @@ def _fill(reader: VideoReader, windows: list[_Window], on_progress: Progress) ->
         done += len(ended)
         yield from sorted(ended, key=lambda window: (window.last, window.number))
     yield from sorted([*open_, *waiting], key=lambda window: (window.last, window.number))
-    on_progress(len(windows), len(windows), "reading frames")
+    on_progress(total, total, "reading frames")
 
 
 def _check_memory(reader: VideoReader, windows: list[_Window]) -> None:
