@@ -16,7 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from mcp_kit import ERAS, HeldBackend, http_client, listening, server, structured, text_of, until
 from mcp_types import INVALID_PARAMS
-from tarsier_mcp.auth import ADMIN, READ, StaticToken, oauth_auth, read_token_file, static_auth
+from tarsier_mcp.auth import StaticToken, oauth_auth, read_token_file, static_auth
+from tarsier_mcp.callers import ADMIN, READ
 from tarsier_mcp.http import MAX_BODY, HttpOptions, check_exposure
 
 from tarsier_tools import UsageError
@@ -440,9 +441,11 @@ async def test_a_client_that_declares_tasks_gets_one_and_follows_it_to_the_answe
     with server(VIDEOS, backend, inline_s=0.2) as served:
         async with listening(served) as url:
             task = await begin_task(url)
-            state = (await task_call(url, "tasks/get", {"taskId": task}, task))["result"]
-            assert (state["status"], state["resultType"]) == ("working", "complete")
-            assert "watching closely" in state["statusMessage"]
+            state: dict[str, Any] = {}
+            with anyio.fail_after(20):
+                while "watching closely" not in state.get("statusMessage", ""):
+                    state = (await task_call(url, "tasks/get", {"taskId": task}, task))["result"]
+                    assert (state["status"], state["resultType"]) == ("working", "complete")
             backend.gate.set()
             with anyio.fail_after(20):
                 while state["status"] == "working":

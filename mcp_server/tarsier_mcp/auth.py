@@ -21,14 +21,10 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl, ValidationError
 
+from tarsier_mcp.callers import ADMIN, READ
 from tarsier_tools import UsageError
 
 logger = logging.getLogger(__name__)
-
-READ = "video:read"
-"""Every call needs it."""
-ADMIN = "video:admin"
-"""Its bearer can see and cancel the jobs of every caller."""
 
 _SCOPES = (READ, ADMIN)
 _SHORTEST = 20

@@ -14,7 +14,10 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import principal_components
 from mcp.server.context import ServerRequestContext
 
-from tarsier_mcp.auth import ADMIN
+READ = "video:read"
+"""The scope that every call needs."""
+ADMIN = "video:admin"
+"""The scope whose bearer can see and cancel the jobs of every caller."""
 
 _REMEMBERED = 10_000
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -15,7 +14,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Icon
 
-from tarsier_mcp.auth import Auth
 from tarsier_mcp.callers import Allowance, Caller, address_of
 from tarsier_mcp.calls import Calls
 from tarsier_mcp.clients import ClientTable
@@ -25,8 +23,12 @@ from tarsier_mcp.resources import VideoResources
 from tarsier_mcp.state import JobFiles
 from tarsier_mcp.tasks import Tasks
 from tarsier_mcp.tools import Workshop, job_tools, video_tools
-from tarsier_tools import Settings, VideoService, __version__
+from tarsier_tools import Settings, __version__
 from tarsier_tools.text import clean_line
+
+if TYPE_CHECKING:
+    from tarsier_mcp.auth import Auth  # what checks tokens takes long to load, and stdio has none
+    from tarsier_tools import VideoService
 
 TOO_MANY = -32029
 """JSON-RPC code for a caller that asks too often; the range is the server's own to use."""
@@ -96,9 +98,7 @@ class TarsierServer:
 
     def __init__(self, options: ServerOptions, service: VideoService | None = None) -> None:
         self.idle = False
-        self._closing = ExitStack()
-        service = service or self._closing.enter_context(VideoService(options.settings))
-        workshop = Workshop(service, hide_paths=options.hide_paths)
+        self._workshop = workshop = Workshop(options.settings, service, hide_paths=options.hide_paths)
         files = JobFiles(options.state) if options.state is not None else None
         self.store = JobStore(
             workshop.perform,
@@ -171,7 +171,7 @@ class TarsierServer:
         """
         self.idle = self.store.close(timeout_s)
         if self.idle:  # else a thread is deep in a library, and closing the service would wait for it
-            self._closing.close()
+            self._workshop.close()
         return self.idle
 
     def __enter__(self) -> Self:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
@@ -21,10 +22,13 @@ from tarsier_mcp.jobs import LaneName, Outcome, Picture
 from tarsier_mcp.replies import CANCELLED_SCHEMA, error, output_schema
 from tarsier_mcp.sources import PathHider, identity
 from tarsier_mcp.telemetry import job_span, step_spans
-from tarsier_tools import Cancelled, Progress, TarsierError, UsageError, VideoService
+from tarsier_tools import Cancelled, Progress, Settings, TarsierError, UsageError
 from tarsier_tools.text import clean_line
 from tarsier_tools.tool_specs import ToolSpec
 from tarsier_tools.tools import TOOLS, VideoTools
+
+if TYPE_CHECKING:
+    from tarsier_tools import VideoService
 
 LIGHT = frozenset({"video_info", "view_frames", "list_videos"})
 """Tools that need no model, and so never wait for it."""
@@ -61,17 +65,40 @@ class ServedTool(Tool):
 
 
 class Workshop:
-    """Where the work is done: a service behind the tools.
+    """Where the work is done: a service behind the tools, opened when it is first needed. Close it.
 
     Args:
+        service: who answers, instead of a service with these settings. The caller keeps it and closes it.
         hide_paths: see :class:`~tarsier_mcp.server.ServerOptions`.
     """
 
-    def __init__(self, service: VideoService, *, hide_paths: bool = False) -> None:
-        self.settings = service.settings
+    def __init__(
+        self, settings: Settings, service: VideoService | None = None, *, hide_paths: bool = False
+    ) -> None:
+        self.settings = settings
+        self._given = service
+        self._opened: VideoService | None = None
+        self._lock = threading.Lock()
+        self._hider = PathHider(settings) if hide_paths else None
+
+    @property
+    def tools(self) -> VideoTools:
+        """The tools over the service."""
         # One page holds everything: what is too long for a client is cut into pages where that is known.
-        self.tools = VideoTools(service, page_chars=RESULT_CHARS)
-        self._hider = PathHider(service.settings) if hide_paths else None
+        return VideoTools(self._given or self._service(), page_chars=RESULT_CHARS)
+
+    def _service(self) -> VideoService:
+        with self._lock:
+            if self._opened is None:
+                from tarsier_tools import VideoService  # telling of the tools must not wait for it
+
+                self._opened = VideoService(self.settings)
+            return self._opened
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if self._opened is not None:
+            self._opened.close()
 
     def perform(self, tool: str, arguments: dict[str, Any], on_progress: Progress) -> Outcome:
         """Do what a tool is asked. What goes wrong for a reason becomes a sentence; Cancelled passes."""
