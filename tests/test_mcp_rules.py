@@ -56,12 +56,13 @@ def test_only_the_command_line_reads_the_environment(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def spans() -> InMemorySpanExporter:
+def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    return exporter
+    yield exporter
+    provider.shutdown()  # other tests of this process need no spans
 
 
 @pytest.mark.anyio
