@@ -25,7 +25,7 @@ BLOCK = 4096
 """What file systems share blocks in; a multiple of the 8 bytes that safetensors aligns data to."""
 PIECE = 16 << 20
 """Bytes that are copied, compared and hashed in one go; a multiple of BLOCK."""
-_CHUNK = 4 << 20
+_CHUNK = 512 << 10  # two of them stay in a core's cache while they are compared and hashed
 
 _LENGTH_BYTES = 8
 _NO_KERNEL_COPY = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
@@ -152,6 +152,7 @@ class _Check:
     def __init__(self, source: FileIO, copy: FileIO, header: bytes, shift: int) -> None:
         self._source, self._copy, self._shift = source, copy, shift
         self._digest = hashlib.sha256(header)
+        self._buffers = bytearray(), bytearray()  # kept: new memory costs as much as reading into it
 
     @property
     def sha256(self) -> str:
@@ -163,13 +164,16 @@ class _Check:
         digest = self._digest.copy()
         self._source.seek(start)
         self._copy.seek(start + self._shift)
-        while start < end:
-            size = min(_CHUNK, end - start)
-            expected, found = self._source.read(size), self._copy.read(size)
-            if expected != found or not expected:
+        for at in range(start, end, _CHUNK):
+            if end - at < _CHUNK:
+                self._buffers = bytearray(end - at), bytearray(end - at)
+            elif len(self._buffers[0]) < _CHUNK:
+                self._buffers = bytearray(_CHUNK), bytearray(_CHUNK)
+            expected, found = self._buffers
+            whole = _fill(self._source, expected) and _fill(self._copy, found)
+            if not whole or expected != found:
                 return False
             digest.update(found)
-            start += len(found)
         self._digest = digest
         return True
 
@@ -181,6 +185,17 @@ class _Check:
                 hint="The disk or the memory may be faulty; check them, then convert again.",
             )
         return end - start
+
+
+def _fill(file: FileIO, buffer: bytearray) -> bool:
+    """Read until the buffer is full; False where the file ends first."""
+    view = memoryview(buffer)
+    while view:
+        count = file.readinto(view)
+        if not count:
+            return False
+        view = view[count:]
+    return True
 
 
 def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -200,7 +215,7 @@ def _copy(source: FileIO, copy: FileIO, start: int, end: int, shift: int) -> Non
     source.seek(start)
     copy.seek(start + shift)
     while start < end:
-        data = source.read(min(_CHUNK, end - start))
+        data = source.read(min(PIECE, end - start))
         if not data:
             raise OSError(errno.EIO, "the file became shorter while it was read", source.name)
         view = memoryview(data)
