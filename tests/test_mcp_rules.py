@@ -10,9 +10,7 @@ import pytest
 import tarsier_mcp
 from mcp_kit import HeldBackend, client, server
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 import tarsier_tools
 
@@ -55,25 +53,37 @@ def test_only_the_command_line_reads_the_environment(path: Path) -> None:
     assert not readers or path.stem == "cli"
 
 
+class Collector(SpanProcessor):
+    """Keeps spans that have ended, until it is closed: a provider lasts as long as its process."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, ReadableSpan] = {}
+        self.closed = False
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if not self.closed:
+            self.ended[span.name] = span
+
+
 @pytest.fixture(scope="module")
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
+def spans() -> Iterator[Collector]:
+    collector = Collector()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(collector)
     trace.set_tracer_provider(provider)
-    yield exporter
-    provider.shutdown()  # other tests of this process need no spans
+    yield collector
+    collector.closed = True
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_call_has_spans_for_decoding_and_inference_below_its_own(
-    spans: InMemorySpanExporter, anyio_backend: str
+    spans: Collector, anyio_backend: str
 ) -> None:
     with server(VIDEOS, HeldBackend("a secret caption")) as served:
         async with client(served, "legacy") as connected:
             await connected.call_tool("ask_video", {"video": VIDEO, "question": "a secret question?"})
-    named = {span.name: span for span in spans.get_finished_spans()}
+    named = spans.ended
     call, job = named["tools/call ask_video"], named["job ask_video"]
     assert call.context is not None
     assert job.context is not None
