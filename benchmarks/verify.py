@@ -37,7 +37,7 @@ from tarsier_tools.types import (
 LANGUAGES: tuple[words.Language, ...] = ("en", "zh-Hant")
 KINDS = ("wrong colour", "wrong action", "invented object", "wrong order")
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
-NATS = (2.0, 5.0, 8.0, 11.0, 14.0)
+EXPLAINED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FPS = 20
 
 
@@ -195,6 +195,13 @@ def limits_table(told: Sequence[Told], limits: Sequence[float]) -> str:
     )
 
 
+def below_table(told: Sequence[Told]) -> str:
+    """How many statements of each kind a limit of the best window's score would leave below it."""
+    scores = {kind: [each.statement.score for each in told if each.kind == kind] for kind in ("", *KINDS[:3])}
+    rows = [[limit, *(share([s < limit for s in group]) for group in scores.values())] for limit in EXPLAINED]
+    return report.table(["limit", "true", *KINDS[:3]], rows)
+
+
 def section(name: str, told: Sequence[Told]) -> str:
     true = [each for each in told if each.kind == ""]
     beside = [each.statement.verdict != "supported" for each in told if each.kind is None]
@@ -231,8 +238,8 @@ def main() -> None:
         "Limits of the verdicts, wrong colours, actions and objects together, both languages:",
         limits_table([each for tag in LANGUAGES for each in told[tag]], SHARES),
         section("en, by likelihood, as for a captioner", likely),
-        "Limits in nats:",
-        limits_table(likely, NATS),
+        "Share of the statements whose best window explains less than the limit:",
+        below_table(likely),
     ]
     report.publish(
         "Checked captions", "\n\n".join(parts), packages=["torch", "transformers"], write=options.write

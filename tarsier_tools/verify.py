@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from tarsier_tools import splitting
 from tarsier_tools.errors import BackendRejected
+from tarsier_tools.explaining import Explained
 from tarsier_tools.grounding import Asked
 from tarsier_tools.locating.geometry import Window, lay_out
 from tarsier_tools.locating.methods import choose
-from tarsier_tools.locating.scorers import SCORERS, Scorer
+from tarsier_tools.locating.scorers import Scorer, YesNo
 from tarsier_tools.locating.watching import Ledger, Look, Watcher
 from tarsier_tools.media.clips import ClipSpec
 from tarsier_tools.results import Statement
@@ -37,6 +38,11 @@ WINDOW_S = 4.0
 """Length of a window in seconds at most, as long as MAX_WINDOWS of them suffice."""
 
 MAX_WINDOWS = 32
+
+EXPLAINED_LIMITS = (0.7, Explained.threshold)
+"""What the best window must explain of a captioner's claim to make it doubtful, and supported.
+
+Measured with the bundled model as a captioner (benchmarks/verify.py)."""
 
 _VERDICTS = ("unsupported", "doubtful", "supported")
 
@@ -69,7 +75,7 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
 
     The verdict counts two votes, that of the whole clip and that of the window where the claim fits best: a
     supported claim has both, an unsupported one none, and where they differ it is doubtful. A vote is a score
-    of at least the scorer's threshold; for yes and no that is yes being as probable as no. Doubtful are
+    of at least 0.5: yes is as probable as no. For a captioner EXPLAINED_LIMITS hold instead. Doubtful are
     also, with a ``note`` that says why: a claim that the caption puts after another one when all that speaks
     for it comes before all that speaks for the other, and a claim that something does not happen.
 
@@ -105,9 +111,9 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
 
 
 def _scorer(asked: Asked) -> Scorer:
-    """Yes and no where that is what the model can answer, else the likelihood as a caption."""
+    """Yes and no where that is what the model can answer, else what explains the claim as a caption."""
     method = choose("auto", asked.backend.info)
-    return SCORERS["likelihood" if method == "likelihood" else "yes_no"](asked.language)
+    return Explained(asked.language) if method == "likelihood" else YesNo(asked.language)
 
 
 def _windows(coverage: Coverage) -> tuple[Window, ...]:
@@ -123,16 +129,23 @@ def _statement(text: str, number: int, whole: Look, parts: Sequence[Look], score
     best = _best(number, parts)
     look = parts[best]
     score, whole_score = (scorer.score(each.evidence[number]) for each in (look, whole))
-    votes = (score >= scorer.threshold) + (whole_score >= scorer.threshold)
     return Statement(
         text=text,
-        verdict=_VERDICTS[votes],
+        verdict=_VERDICTS[_votes(score, whole_score, scorer)],
         score=score,
         whole_score=whole_score,
         start_s=look.window.start_s,
         end_s=look.window.end_s,
         evidence_s=_evidence_s(number, parts, best, scorer),
     )
+
+
+def _votes(score: float, whole_score: float, scorer: Scorer) -> int:
+    """How much speaks for a claim, from 0 to 2."""
+    if isinstance(scorer, Explained):
+        # What happens late is no likely beginning of a caption of the whole clip, so only the window counts.
+        return sum(score >= limit for limit in EXPLAINED_LIMITS)
+    return (score >= scorer.threshold) + (whole_score >= scorer.threshold)
 
 
 def _best(number: int, parts: Sequence[Look]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +45,14 @@ TAGS = words.LANGUAGES
 class Teller(Backend):
     """Says what it is told to say about a video; the bundled model judges it."""
 
-    def __init__(self) -> None:
-        self.judge = open_backend(Settings(backend="tiny", device="cpu"))
+    def __init__(self, judge: Backend, abilities: Abilities) -> None:
+        self.judge = judge
+        self.abilities = abilities
         self.text = ""
 
     @property
     def info(self) -> ModelInfo:
-        return self.judge.info
+        return replace(self.judge.info, abilities=self.abilities)
 
     def generate(
         self, requests: Sequence[Request], *, on_progress: Progress = no_progress
@@ -63,10 +65,19 @@ class Teller(Backend):
 
 
 @pytest.fixture(scope="module")
-def teller() -> Iterator[Teller]:
-    teller = Teller()
-    with teller.judge:
-        yield teller
+def judge() -> Iterator[Backend]:
+    with open_backend(Settings(backend="tiny", device="cpu")) as judge:
+        yield judge
+
+
+@pytest.fixture
+def teller(judge: Backend) -> Teller:
+    return Teller(judge, judge.info.abilities)
+
+
+@pytest.fixture
+def captioner(judge: Backend) -> Teller:
+    return Teller(judge, Abilities())
 
 
 def facts_of(film: ShapesFilm) -> list[Fact]:
@@ -104,6 +115,15 @@ class TestWithTheBundledModel:
         assert caption.text == teller.text
         assert [each.verdict for each in caption.statements] == ["supported", "unsupported", "supported"]
         assert all(each.text in caption.text for each in caption.statements)
+
+    def test_a_model_that_only_describes_checks_captions_too(
+        self, shapes_film: ShapesFilm, captioner: Teller
+    ) -> None:
+        first, _, last = facts_of(shapes_film)
+        captioner.text = words.caption([first, ("green", "square", "grow"), last])
+        caption = VideoService(backend=captioner).caption(shapes_film.path, verify=True)
+        assert [each.verdict for each in caption.statements] == ["supported", "unsupported", "supported"]
+        assert "explains" in caption.score_kind
 
     def test_events_told_in_the_wrong_order_are_doubtful_and_a_note_says_why(
         self, shapes_film: ShapesFilm, teller: Teller
@@ -240,14 +260,29 @@ def test_an_empty_caption_has_nothing_to_check() -> None:
     assert len(backend.requests) == 1
 
 
-def test_a_captioner_is_judged_by_likelihoods_above_those_of_a_blank_clip() -> None:
-    seen, window, blank = (-2.0,), (-4.0,), (-10.0,)
-    backend = ScriptedBackend(["A dog runs."], [seen, *[window] * 4, blank, blank])
+@pytest.mark.parametrize(
+    ("window", "score", "verdict"),
+    [
+        (-0.5, 0.95, "supported"),
+        (-2.0, 0.8, "doubtful"),
+        (-5.0, 0.5, "unsupported"),
+        (-90.0, -1.0, "unsupported"),
+    ],
+)
+def test_a_captioner_is_judged_by_how_much_its_best_window_explains(
+    window: float, score: float, verdict: str
+) -> None:
+    whole, blank = -6.0, -10.0
+    nats = [whole, -99.0, window, -99.0, -99.0, blank, blank]
+    backend = ScriptedBackend(["A dog runs."], [(value,) for value in nats])
     caption = VideoService(backend=backend).caption(VIDEO, verify=True)
     (statement,) = caption.statements
-    assert (statement.whole_score, statement.score) == (8, 6)
-    assert statement.verdict == "supported"
-    assert "in nats" in caption.score_kind
+    assert (statement.whole_score, statement.score) == pytest.approx((0.4, score))
+    assert statement.verdict == verdict
+    assert "explains" in caption.score_kind
+    for request, frames in zip(backend.requests[-2:], (16, 8), strict=True):
+        assert len(request.clip) == frames
+        assert all((frame == request.clip.frames[0][0, 0]).all() for frame in request.clip.frames)
     candidates = {request.candidates for request in backend.requests if isinstance(request, ScoreRequest)}
     assert candidates == {("A dog runs",)}
 
@@ -301,6 +336,9 @@ def test_frame_numbers_of_events_are_no_part_of_a_statement() -> None:
 def test_scores_that_are_no_numbers_are_no_verdict() -> None:
     with pytest.raises(ReplyError, match="no numbers"):
         checked("A dog runs.", [(math.nan, math.nan)] * 5)
+    captioner = ScriptedBackend(["A dog runs."], [(math.nan,)] * 7)
+    with pytest.raises(ReplyError, match="no numbers"):
+        VideoService(backend=captioner).caption(VIDEO, verify=True)
 
 
 def test_a_model_without_probabilities_is_refused_before_it_writes() -> None:
