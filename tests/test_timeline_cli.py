@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from tarsier_tools import ScriptedBackend, Timeline, VideoService
 from tarsier_tools.backends.base import Backend
-from tarsier_tools.cli import Host, app
+from tarsier_tools.cli import Host, app, run
 from tarsier_tools.exports import FORMATS
 from tests.shots_kit import Namer, film
 
@@ -142,6 +143,17 @@ def test_the_encoding_of_a_pipe_does_not_change_a_file_format(rooms: str) -> Non
     )
     (row,) = csv.DictReader(io.StringIO(done.stdout.decode("utf-8"), newline=""))
     assert row["text"] == ARABIC
+
+
+def test_a_program_that_collects_the_output_gets_it_too(rooms: str) -> None:
+    collected = io.StringIO()
+    with contextlib.redirect_stdout(collected):
+        code = run(
+            ["caption", rooms, "--format", "vtt"],
+            Host(lambda settings: VideoService(settings, ScriptedBackend([ARABIC]))),
+        )
+    assert code == 0
+    assert len(webvtt.from_string(collected.getvalue())) == 1
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,14 @@ def test_lines_that_nobody_can_read_are_passed_over(tmp_path: Path) -> None:
     assert len(journal(tmp_path)) == 2
 
 
+def test_a_text_that_is_no_unicode_harms_nothing(tmp_path: Path) -> None:
+    kept = journal(tmp_path)
+    kept.add(said(0, "half a pair: \ud83d"))
+    kept.add(said(1))
+    assert kept.get(0, 1) == said(0, "half a pair: \ud83d")
+    assert journal(tmp_path).get(1, 2) == said(1)
+
+
 def test_other_parameters_are_another_journal_and_beginning_anew_forgets(tmp_path: Path) -> None:
     journal(tmp_path, model="a").add(said(0))
     assert len(journal(tmp_path, model="b")) == 0

@@ -46,15 +46,18 @@ def show(
     if export.format is None:
         here.show(result, lines)
         return
-    text = FORMATS[export.format](exported).encode("utf-8")
+    text = FORMATS[export.format](exported)
     if export.out is not None:
-        _write(export.out, text)
+        _write(export.out, text.encode("utf-8"))
         here.show(result, lines)
         here.say_where(export.format, export.out)
         return
     here.host.on_result(result)
+    if not hasattr(sys.stdout, "buffer"):  # something in this process that collects text
+        sys.stdout.write(text)
+        return
     sys.stdout.flush()
-    sys.stdout.buffer.write(text)  # as it is: formats have an encoding and line ends of their own
+    sys.stdout.buffer.write(text.encode("utf-8"))  # formats have an encoding and line ends of their own
     sys.stdout.buffer.flush()
 
 

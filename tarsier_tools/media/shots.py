@@ -70,8 +70,8 @@ def find_cuts(
 ) -> Iterator[tuple[TimeRange, tuple[float, ...]]]:
     """The cuts in each stretch of a video: times of the first frames of shots, seconds, ascending.
 
-    At more than 30 frames a second only every second (third, ...) frame is looked at. Fades and dissolves
-    are found where they are quick, and missed where they are slow.
+    At more than 30 frames a second only every second (third, ...) frame is looked at. Hard cuts
+    are found; most fades and dissolves are not.
 
     Args:
         source: the path or URL as it was given, for messages.

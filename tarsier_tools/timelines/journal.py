@@ -69,7 +69,7 @@ class Journal(Generic[R]):
 
     def add(self, record: R) -> None:
         """Keep a record; when this returns, it is on the disk. Raises UsageError when it cannot be."""
-        line = record.model_dump_json().encode() + b"\n"
+        line = json.dumps(record.model_dump(mode="json")).encode() + b"\n"  # ASCII: takes any text there is
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
