@@ -22,14 +22,17 @@ _STATUS = {
     "description": "completed: the answer is in result; otherwise ask get_job for it.",
 }
 _JOB_ID = {
-    "type": ["string", "null"],
+    "anyOf": [{"type": "string"}, {"type": "null"}],
     "description": "Names the job for get_job and cancel_job; null when there is nothing more to get.",
 }
 _NEXT_PAGE = {
-    "type": ["integer", "null"],
+    "anyOf": [{"type": "integer"}, {"type": "null"}],
     "description": "The text goes on: get_job gives this page. Null on the last page.",
 }
-_PROGRESS = {"type": ["string", "null"], "description": "How far the job is; null when it has ended."}
+_PROGRESS = {
+    "anyOf": [{"type": "string"}, {"type": "null"}],
+    "description": "How far the job is; null when it has ended.",
+}
 
 
 CANCELLED_SCHEMA: dict[str, Any] = {
