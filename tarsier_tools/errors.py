@@ -16,6 +16,10 @@
         BackendTimeout            a server took longer than it may (retryable)
         BackendFailed             the model broke while it worked (retryable)
       ReplyError                  the model's text could not be read as asked for
+      LibraryError                the library's file cannot be used
+        UnknownVideo              no such video is in the library
+        LibraryLocked             another process holds it for too long (retryable)
+        LibraryTooNew             it was written by a later version
       UsageError                  an argument has a value that makes no sense (also a ValueError)
       Cancelled                   the caller asked to stop
 
@@ -113,6 +117,24 @@ class BackendFailed(BackendError):
 
 class ReplyError(TarsierError):
     """The model's text could not be read as asked for."""
+
+
+class LibraryError(TarsierError):
+    """The library's file cannot be used."""
+
+
+class UnknownVideo(LibraryError):
+    """No such video is in the library."""
+
+
+class LibraryLocked(LibraryError):
+    """Another process holds the library for too long."""
+
+    retryable = True
+
+
+class LibraryTooNew(LibraryError):
+    """The library was written by a later version of this package."""
 
 
 class UsageError(TarsierError, ValueError):

@@ -73,6 +73,13 @@ class Hit(BaseModel):
 
     passage: Passage
     score: float = Field(description="Of the search, the higher the better; comparable within one search.")
+    ranks: dict[str, int] = Field(
+        default={}, description="Its place, from 1, in each search that found it: words, meaning."
+    )
+    snippet: str = Field(default="", description="The part of the text that the query's words are in.")
+    merged: tuple[str, ...] = Field(
+        default=(), description="Ids of neighbours that were hits too and are part of this one's range."
+    )
     rewatched: float | None = Field(
         default=None,
         ge=0,

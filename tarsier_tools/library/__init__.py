@@ -1,1 +1,7 @@
-"""Searching what is known about videos."""
+"""Libraries of videos: described once, searched for ever, looked at again."""
+
+from tarsier_tools.library.indexing import Added
+from tarsier_tools.library.library import Found, VideoLibrary
+from tarsier_tools.library.store import Failure, Row
+
+__all__ = ["Added", "Failure", "Found", "Row", "VideoLibrary"]

