@@ -216,10 +216,11 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument(
         "--allow",
         type=Path,
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="DIR",
-        help="read videos below DIR; repeatable",
+        help="read videos below these folders",
     )
     sources.add_argument(
         "--allow-urls",
