@@ -18,6 +18,9 @@ __all__ = ["Accuracy", "Diagnosis", "Finding", "Status", "examine"]
 
 Checks = dict[str, Callable[[], Finding]]
 
+_GROUND = ("backend", "frames arrive")
+"""Checks on which all that follow rest."""
+
 
 def examine(
     settings: Settings,
@@ -28,8 +31,9 @@ def examine(
 ) -> Diagnosis:
     """Check this machine, and the backend that the settings lead to.
 
-    A check that raises an error of this package has failed with it. When nobody answers, or nobody any more,
-    the checks of the backend that are left are not made.
+    A check that raises an error of this package has failed with it. When nobody answers any more, or frames
+    do not arrive as they were sent, the checks of the backend that are left would say nothing, and are not
+    made.
 
     Args:
         compare_with: a checkpoint folder or hub id, or ``tiny`` for the bundled one; run here as well, and
@@ -91,18 +95,19 @@ def _of_backend(settings: Settings, backend: Backend, service: VideoService) -> 
 
 
 def _made(checks: Checks, on_progress: Progress) -> list[Finding]:
-    """The findings of the checks, up to the one after which nobody answers."""
+    """The findings of the checks, up to the one after which no other makes sense."""
     findings: list[Finding] = []
     for done, (name, check) in enumerate(checks.items()):
         on_progress(done, len(checks), f"checking: {name}")
         try:
-            findings.append(check())
+            finding, gone = check(), False
         except Cancelled:
             raise
         except TarsierError as error:
-            findings.append(_failed(name, error))
-            if isinstance(error, BackendUnavailable):
-                break
+            finding, gone = _failed(name, error), isinstance(error, BackendUnavailable)
+        findings.append(finding)
+        if gone or (finding.status == "fail" and name in _GROUND):
+            break
     return findings
 
 

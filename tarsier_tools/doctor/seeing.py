@@ -13,6 +13,7 @@ from tarsier_tools.backends.base import Backend
 from tarsier_tools.doctor.films import Film, film, plain, with_noise
 from tarsier_tools.doctor.findings import Finding
 from tarsier_tools.errors import BackendRejected
+from tarsier_tools.media.transform import GRID
 from tarsier_tools.selfcheck import language
 from tarsier_tools.selfcheck.world import Fact
 from tarsier_tools.types import Clip, Request, ScoreRequest
@@ -23,7 +24,8 @@ CLEAR = 0.75
 """The share of films from which on a preference is called one."""
 LONG_CLIP = 40
 """More frames than any limit that servers are known to set unasked: 32 entries, 16 frames sent twice."""
-GRID_PX = 28
+MARKS = 2
+"""Tokens around each picture of its own: ``<|vision_start|>`` and ``<|vision_end|>``."""
 _WIDE, _TALL = (112, 56), (56, 112)
 _SAME = 1e-6
 """Natural-log units; answers of the same request differ by more on some servers, of another never by less."""
@@ -37,23 +39,29 @@ def check_arrival(backend: Backend, frames: int) -> Finding:
 
     Raises BackendError when the backend refuses even a clip of that many frames.
     """
-    wanted = [(frames, _WIDE), (frames, _TALL)]
-    wrong = [told for count, size in wanted if (told := _miscounted(backend, count, size))]
-    if wrong:
+    read = {size: _tokens_read(backend, frames, size) for size in (_WIDE, _TALL)}
+    if all(tokens == _tokens(frames, size) + MARKS * frames for size, tokens in read.items()):
+        return Finding(
+            name="frames arrive",
+            status="warn",
+            detail=f"All {frames} frames of a clip arrive, each as a picture of its own and not as a video.",
+            hint="Serve the model with vLLM: it takes lists of frames as one video, as Tarsier2 was trained.",
+        )
+    wrong = [_miscounted(tokens, frames, size) for size, tokens in read.items()]
+    if any(wrong):
         return Finding(
             name="frames arrive",
             status="fail",
-            detail=f"The model did not read the frames as they were sent: {'; '.join(wrong)}.",
+            detail=f"The model did not read the frames as they were sent: {'; '.join(filter(None, wrong))}.",
             hint="Serve a Tarsier2 or Qwen2-VL checkpoint, and let nothing on the way sample or resize.",
         )
     limit = ""
     try:
-        limit = _miscounted(backend, LONG_CLIP, _WIDE) if frames < LONG_CLIP else ""
-    except BackendRejected as error:
-        limit = error.message
-        hint = error.hint
-    else:
+        if frames < LONG_CLIP:
+            limit = _miscounted(_tokens_read(backend, LONG_CLIP, _WIDE), LONG_CLIP, _WIDE)
         hint = "Let nothing on the way sample or drop frames."
+    except BackendRejected as error:
+        limit, hint = error.message, error.hint
     told = f"All {frames} frames of a clip arrive, wide and tall ones"
     if limit:
         return Finding(
@@ -135,12 +143,20 @@ def check_order(backend: Backend) -> Finding:
     )
 
 
-def _miscounted(backend: Backend, frames: int, size: tuple[int, int]) -> str:
-    """What is wrong with the count of vision tokens, "" for nothing."""
+def _tokens(frames: int, size: tuple[int, int]) -> int:
+    """Vision tokens of a clip; size is (width, height), multiples of 28."""
+    return frames * (size[0] // GRID) * (size[1] // GRID)
+
+
+def _tokens_read(backend: Backend, frames: int, size: tuple[int, int]) -> int:
     clip = plain(frames, size, seed=frames)
     (completion,) = backend.generate([Request(clip, prompts.caption(), max_new_tokens=1)])
-    expected = frames * (size[0] // GRID_PX) * (size[1] // GRID_PX)
-    read = completion.usage.vision_tokens
+    return completion.usage.vision_tokens
+
+
+def _miscounted(read: int, frames: int, size: tuple[int, int]) -> str:
+    """What is wrong with a count of vision tokens, "" for nothing."""
+    expected = _tokens(frames, size)
     if read == expected:
         return ""
     return f"{read} vision tokens instead of {expected} for {frames} frames of {size[0]}x{size[1]}"

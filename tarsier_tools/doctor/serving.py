@@ -180,7 +180,7 @@ def check_speed(backend: Backend, settings: Settings) -> Finding:
 
 def largest_clip_tokens(settings: Settings) -> int:
     """Vision tokens of the largest clip that the settings allow, and some for the text."""
-    budget = frame_budget(settings.frames, settings.max_pixels)
+    budget = min(frame_budget(settings.frames, settings.max_pixels), settings.server_max_pixels)
     side = int(budget**0.5)
     width, height = grid_size(side, side)
     return settings.frames * (width // GRID) * (height // GRID) + 200
