@@ -1,5 +1,6 @@
 # make demo    set up and run the main job on the bundled model
 # make test    set up and run the tests
+# make test-matrix   test the framework packages at the oldest versions they allow
 # make lint    formatting, lint rules, types
 # make test-vllm  the tests against a real vLLM server, on the CPU (the first time installs 2.5 GB)
 # make bench   measure again what the README and benchmarks/RESULTS.md say (long)
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test test-vllm lint bench clean
+.PHONY: demo test test-matrix test-vllm lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -23,6 +24,13 @@ demo: $(VENV)/.user
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# The frameworks at the oldest versions that their packages allow, laid over the newest ones that `test` uses.
+test-matrix: $(VENV)/.dev
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade \
+		--target build/floor/langchain -r integrations/langchain/floor.txt
+	PYTHONPATH=build/floor/langchain $(BIN)/python -m pytest -p no:cacheprovider \
+		tests/test_langchain_tools.py tests/test_langchain_documents.py tests/test_langchain_readme.py
 
 test-vllm: $(VENV)/.dev $(VLLM)/.ready
 	TARSIER_REQUIRE_ALL=1 TARSIER_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/python -m pytest -m vllm
