@@ -76,7 +76,8 @@ def test_it_writes_the_same_with_the_same_probabilities(served: Served, frames: 
     with served.remote() as backend:
         there = backend.generate(requests)
     for ours, theirs in zip(served.here.generate(requests), there, strict=True):
-        assert theirs.text == ours.text
+        # Cut in the middle of a character, vLLM leaves out what is there of it.
+        assert theirs.text == ours.text.rstrip("\ufffd")
         assert theirs.token_ids == ours.token_ids
         assert theirs.logprobs == pytest.approx(ours.logprobs, abs=TOLERANCE)
         assert theirs.finish_reason == ours.finish_reason

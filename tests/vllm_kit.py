@@ -51,6 +51,7 @@ def serve(checkpoint: Path, log: Path, *flags: str, port: int = 0) -> Iterator[V
         port: 0 for a free one.
     """
     with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that a server has just left
         free.bind(("127.0.0.1", port))
         port = free.getsockname()[1]
     environment = {
