@@ -64,6 +64,7 @@ bench: $(VENV)/.dev
 		--cases tests/golden/given --videos tests/golden/videos
 	$(BIN)/python benchmarks/decoding.py --write
 	$(BIN)/python benchmarks/backend.py --write
+	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python training/evaluate.py --clips 300
 
 clean:
