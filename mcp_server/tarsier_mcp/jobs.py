@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tarsier_mcp.lanes import Lane, LaneFull
@@ -43,6 +43,7 @@ class Outcome:
         pictures: images, where they were asked for.
         is_error: the text says what went wrong, and what to do next.
         retryable: the same call may succeed later without any change.
+        unforeseen: the work failed in a way that nobody thought of.
     """
 
     text: str
@@ -50,6 +51,7 @@ class Outcome:
     pictures: tuple[Picture, ...] = ()
     is_error: bool = False
     retryable: bool = False
+    unforeseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,7 @@ class JobStore:
             outcome, status = Outcome(str(error), is_error=True), "cancelled"
         except Exception:
             logger.exception("The tool %s failed in a way that nobody thought of", job.tool)
-            outcome, status = replace(_UNEXPECTED), "failed"
+            outcome, status = _UNFORESEEN, "failed"
         self._finish(job, status, outcome)
 
     def _finish(self, job: Job, status: Status, outcome: Outcome) -> None:
@@ -327,8 +329,9 @@ def _tell_nobody(_: Job, __: bool) -> None:
     """The ``on_change`` of a store whose jobs die with it."""
 
 
-_UNEXPECTED = Outcome(
+_UNFORESEEN = Outcome(
     "Something went wrong inside the server that should not have. The server's log tells more; "
     "the same call may work on another range of the video.",
     is_error=True,
+    unforeseen=True,
 )

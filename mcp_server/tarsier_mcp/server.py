@@ -90,15 +90,24 @@ class TarsierServer:
 
     Args:
         service: who answers, by default a service with ``options.settings``. The caller closes it.
+        workshop: who does the work, for tests that want more done than the tools do.
 
     Attributes:
         mcp: the server, for any transport of the SDK.
+        store, calls: its jobs, and what happens to a call.
         idle: after closing: nothing is at work any more.
     """
 
-    def __init__(self, options: ServerOptions, service: VideoService | None = None) -> None:
+    def __init__(
+        self,
+        options: ServerOptions,
+        service: VideoService | None = None,
+        *,
+        workshop: Workshop | None = None,
+    ) -> None:
         self.idle = False
-        self._workshop = workshop = Workshop(options.settings, service, hide_paths=options.hide_paths)
+        workshop = workshop or Workshop(options.settings, service, hide_paths=options.hide_paths)
+        self._workshop = workshop
         files = JobFiles(options.state) if options.state is not None else None
         self.store = JobStore(
             workshop.perform,
@@ -106,7 +115,7 @@ class TarsierServer:
             model_workers=options.model_workers,
             on_change=files.save if files is not None else None,
         )
-        self._calls = calls = Calls(self.store, options.clients, options.allowance)
+        self.calls = calls = Calls(self.store, options.clients, options.allowance)
         self._allowance = options.allowance
         self.mcp: MCPServer[Any] = VideoResources(
             workshop,
@@ -133,7 +142,7 @@ class TarsierServer:
     async def _gate(self, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Refuse callers that ask too often, and tools and prompts that do not exist."""
         if context.method == "notifications/cancelled" and context.request is not None:
-            self._calls.cancelled(context)
+            self.calls.cancelled(context)
         if context.request_id is None or context.method in ("ping", "initialize"):
             return await call_next(context)
         wait = self._allowance.wait_s(address_of(context, Caller.of(context)))

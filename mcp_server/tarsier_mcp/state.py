@@ -93,6 +93,7 @@ def _written(job: Job) -> dict[str, Any]:
             ],
             "is_error": outcome.is_error,
             "retryable": outcome.retryable,
+            "unforeseen": outcome.unforeseen,
         },
     }
 
@@ -124,5 +125,6 @@ def _read(job_id: str, written: dict[str, Any]) -> Job:
             ),
             is_error=bool(outcome["is_error"]),
             retryable=bool(outcome["retryable"]),
+            unforeseen=bool(outcome["unforeseen"]),
         ),
     )

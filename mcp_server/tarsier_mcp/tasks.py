@@ -15,7 +15,7 @@ from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver.server import require_client_extension
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
-from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, CallToolResult, RequestParams, Result
+from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, RequestParams, Result
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
@@ -26,7 +26,7 @@ from tarsier_mcp.jobs import Job, JobStore, UnknownJob
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 POLL_MS = 1000
 
-TaskStatus = Literal["working", "completed", "cancelled"]
+TaskStatus = Literal["working", "completed", "failed", "cancelled"]
 
 
 class TaskParams(RequestParams):
@@ -96,6 +96,9 @@ class Tasks(Extension):
         if answer["status"] == "completed":
             result = self._result_of(job, context)
             answer["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+        elif answer["status"] == "failed":
+            assert job.outcome is not None
+            answer["error"] = {"code": INTERNAL_ERROR, "message": job.outcome.text}
         return answer
 
     async def _update(
@@ -124,10 +127,16 @@ class Tasks(Extension):
 
 
 def _facts(store: JobStore, job: Job) -> dict[str, Any]:
-    """What every answer says of a task. A job that failed is a completed task whose result is an error."""
+    """What every answer says of a task.
+
+    A job that failed for a reason is a completed task whose result is an error; only what nobody thought of
+    makes a task fail.
+    """
     status: TaskStatus = "working"
-    if job.done or job.stop.is_set():
-        status = "cancelled" if job.status == "cancelled" or not job.done else "completed"
+    if job.status == "cancelled" or (job.stop.is_set() and not job.done):
+        status = "cancelled"
+    elif job.outcome is not None:
+        status = "failed" if job.outcome.unforeseen else "completed"
     return {
         "taskId": job.id,
         "status": status,
