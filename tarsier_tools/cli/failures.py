@@ -13,7 +13,15 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from tarsier_tools.errors import BackendError, Cancelled, ReplyError, TarsierError, UsageError, VideoError
+from tarsier_tools.errors import (
+    BackendError,
+    Cancelled,
+    LibraryError,
+    ReplyError,
+    TarsierError,
+    UsageError,
+    VideoError,
+)
 from tarsier_tools.text import clean_line, escape_json
 
 EXIT_CODES: tuple[tuple[type[TarsierError], int], ...] = (
@@ -21,6 +29,7 @@ EXIT_CODES: tuple[tuple[type[TarsierError], int], ...] = (
     (VideoError, 3),
     (BackendError, 4),
     (ReplyError, 5),
+    (LibraryError, 6),
     (Cancelled, 130),
 )
 EXIT_UNEXPECTED = 1

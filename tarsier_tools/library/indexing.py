@@ -38,10 +38,10 @@ class Added(BaseModel):
     )
 
 
-def found(given: str | Path) -> Iterator[str]:
+def found(given: str | Path, *, empty: bool = False) -> Iterator[str]:
     """The videos that a path or URL stands for; of a folder all in it and below, by name.
 
-    Raises UsageError for a folder without a video.
+    Raises UsageError for a folder without a video, unless it may be ``empty``.
     """
     path = Path(given).expanduser()
     if not path.is_dir():
@@ -52,7 +52,7 @@ def found(given: str | Path) -> Iterator[str]:
         for each in path.rglob("*")
         if each.suffix.lower() in ENDINGS and each.is_file() and not each.name.startswith(".")
     )
-    if not files:
+    if not files and not empty:
         raise UsageError(
             f"There are no videos in {path.name or path}.", hint="Give another folder, or files."
         )

