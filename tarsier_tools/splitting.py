@@ -111,7 +111,7 @@ def claims(text: str, language: Language = "en") -> tuple[Claim, ...]:
             words = clause.strip().rstrip(",，、:：").rstrip()
             if _LETTER.search(words):
                 found.setdefault(
-                    words, Claim(words, number > 0 and bool(found), bool(_NOT[own].match(words)))
+                    words.casefold(), Claim(words, number > 0 and bool(found), bool(_NOT[own].match(words)))
                 )
     return tuple(found.values())
 
