@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -35,8 +36,13 @@ def documented_options(command: str) -> set[str]:
     return {option for row in rows for option in re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", row)}
 
 
+def with_subcommands(command: str) -> list[Any]:
+    """The command, and for a group of commands each of them."""
+    return [COMMANDS[command], *getattr(COMMANDS[command], "commands", {}).values()]
+
+
 def real_options(command: str) -> set[str]:
-    parameters = COMMANDS[command].params
+    parameters = [each for one in with_subcommands(command) for each in one.params]
     options = {name for parameter in parameters for name in parameter.opts if name.startswith("-")}
     return options | {"--help", "-h"}
 
@@ -53,9 +59,10 @@ def test_every_option_is_documented_and_every_documented_option_exists(command: 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_and_argument_has_help(command: str) -> None:
-    assert COMMANDS[command].help
-    for parameter in COMMANDS[command].params:
-        assert getattr(parameter, "help", None), f"{command} {parameter.name}"
+    for one in with_subcommands(command):
+        assert one.help
+        for parameter in one.params:
+            assert getattr(parameter, "help", None), f"{one.name} {parameter.name}"
 
 
 def test_the_commands_that_ask_a_model_take_the_same_options() -> None:
