@@ -84,6 +84,7 @@ def check_determinism(backend: Backend) -> Finding:
 
 def check_reuse(backend: Backend) -> Finding:
     """A second question about a clip does not pay for the clip again."""
+    assert backend.info  # a server is asked what it can do now, and not within the first question
     clip = shown(film(2).scene, 16, (336, 336))
     spent: list[float] = []
     cached = 0
