@@ -113,6 +113,8 @@ class Bench:
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         try:
             _wait_for(f"http://127.0.0.1:{port}/healthz", process)
+            if kind != "fixtures":
+                _load_model(f"http://127.0.0.1:{port}/mcp", self.token)
             yield f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()
@@ -189,6 +191,19 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise Failed("the server does not answer")
 
 
+def _load_model(url: str, token: str) -> None:
+    """One call, so that no client's patience is tried by the time that libraries take to load."""
+    call = {"name": "caption_video", "arguments": {"video": VIDEO}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).encode()
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {token}",
+    }
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=300) as answer:
+        answer.read()
+
+
 # The checks
 
 
@@ -201,15 +216,18 @@ def inspector(bench: Bench) -> None:
 
     listed = run([*cli, *bench.command, "--method", "tools/list", "--strict"], programs=programs)
     expect(listed, *TOOLS)
-    ways: list[list[str | Path]] = [[*cli, *bench.command]]
-    ways += [[*cli, url, "--transport", "http", "--protocol-era", era] for era in ("legacy", "modern")]
-    for way in ways:
+    facts = [*call[:3], "video_info", *call[4:], "--tool-arg", f"video={VIDEO}"]
+    expect(run([*cli, *bench.command, *facts], programs=programs), "256x192 pixels")
+    for era in ("legacy", "modern"):
+        way = [*cli, url, "--transport", "http", "--protocol-era", era]
         expect(
             run([*way, *call, "--tool-arg", f"video={VIDEO}"], programs=programs),
             "10 frames",
             "coloured shapes",
         )
-    refused = run([*ways[0], *call, "--tool-arg", "video=nothing.mp4"], programs=programs, expected=5)
+    refused = run(
+        [*cli, *bench.command, *call, "--tool-arg", "video=nothing.mp4"], programs=programs, expected=5
+    )
     expect(refused, "There is no file nothing.mp4")
 
 

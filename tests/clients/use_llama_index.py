@@ -11,7 +11,7 @@ command, url, token, video = json.loads(sys.argv[1]), *sys.argv[2:]
 
 async def main() -> None:
     clients = {
-        "stdio": BasicMCPClient(command[0], args=command[1:]),
+        "stdio": BasicMCPClient(command[0], args=command[1:], timeout=300),
         "http": BasicMCPClient(url, headers={"Authorization": f"Bearer {token}"}),
     }
     for name, client in clients.items():
