@@ -90,7 +90,10 @@ def test_a_caption_without_words_claims_nothing(caption: str) -> None:
 
 
 def test_what_is_said_twice_is_one_claim() -> None:
-    assert claims("A dog runs. A cat sleeps, then a dog runs.") == (Claim("A dog runs"), Claim("A cat sleeps"))
+    assert claims("A dog runs. A cat sleeps, then a dog runs.") == (
+        Claim("A dog runs"),
+        Claim("A cat sleeps"),
+    )
 
 
 @pytest.mark.parametrize(
