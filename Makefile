@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test test-matrix test-vllm lint bench clean
+.PHONY: demo test test-matrix test-vllm test-clients lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -68,6 +68,7 @@ bench: $(VENV)/.dev
 		--cases tests/golden/given --videos tests/golden/videos
 	$(BIN)/python benchmarks/decoding.py --write
 	$(BIN)/python benchmarks/backend.py --write
+	$(BIN)/python benchmarks/mcp_start.py --write
 	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python training/evaluate.py --clips 300
 
