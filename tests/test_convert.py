@@ -203,11 +203,11 @@ def test_output_weights_tied_to_the_input_ones_stay_tied(tmp_path: Path) -> None
     assert compare_logits(source, plain, settings()).max_difference == 0
 
 
-def test_without_limits_of_its_own_the_preprocessor_gets_tarsiers(tmp_path: Path) -> None:
+def test_without_limits_of_its_own_the_preprocessor_gets_one_that_no_frame_meets(tmp_path: Path) -> None:
     source = variant(tmp_path / "source", without=("preprocessor_config.json",))
     plain = convert(str(source), tmp_path / "plain").folder
     rules = PixelRules.read(read(plain / "preprocessor_config.json"))
-    assert (rules.min_pixels, rules.max_pixels) == (3136, 460_800)
+    assert (rules.min_pixels, rules.max_pixels) == (3136, 2_073_600)
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

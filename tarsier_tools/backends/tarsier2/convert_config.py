@@ -35,8 +35,9 @@ from tarsier_tools.backends.tarsier2.files import (
 from tarsier_tools.backends.tarsier2.inputs import MERGE, PATCH, TEMPORAL, PixelRules
 from tarsier_tools.errors import BackendUnavailable
 
-REFERENCE_MAX_PIXELS = 460_800
-"""Tarsier2's own limit of one frame, for a checkpoint that states none."""
+DEFAULT_MAX_PIXELS = 2_073_600
+"""For a checkpoint that states none. Readers need one, and it must not bite: a frame of Tarsier2's largest,
+460800 pixels, becomes larger when its sides are rounded to multiples of 28."""
 
 START_OF_TURN = "<|im_start|>"
 
@@ -262,7 +263,7 @@ def _preprocessor(folder: Path) -> dict[str, Any]:
         "image_processor_type": "Qwen2VLImageProcessor",
         "processor_class": "Qwen2VLProcessor",
         "min_pixels": rules.min_pixels,
-        "max_pixels": REFERENCE_MAX_PIXELS if rules.max_pixels == sys.maxsize else rules.max_pixels,
+        "max_pixels": DEFAULT_MAX_PIXELS if rules.max_pixels == sys.maxsize else rules.max_pixels,
         "patch_size": PATCH,
         "temporal_patch_size": TEMPORAL,
         "merge_size": MERGE,
