@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 WINDOW_SHARE = 0.4
 """Length of a window as a share of the range: four windows, each half over the next one.
 
-Of 106 pairs of events told in the wrong order, two, three and four windows noticed 72, 85 and 94 % (60 films of
-the shapes world, none of those in benchmarks/verify.py)."""
+Of 106 pairs of events told in the wrong order, two, three and four windows noticed 72, 85 and 94 % (60 films
+of the shapes world, none of those in benchmarks/verify.py)."""
 
 WINDOW_S = 4.0
 """Length of a window in seconds at most, as long as MAX_WINDOWS of them suffice."""
