@@ -14,6 +14,7 @@ from tarsier_tools.cli import app
 from tarsier_tools.cli.convert import Checked, Converted
 from tarsier_tools.cli.failures import EXIT_CODES
 from tarsier_tools.cli.models import Models, ModelStatus
+from tarsier_tools.doctor import Accuracy, Diagnosis, Finding
 
 DOCS = (Path(__file__).parents[1] / "docs" / "cli.md").read_text("utf-8")
 SCHEMA = (Path(__file__).parents[1] / "docs" / "schema.md").read_text("utf-8")
@@ -22,7 +23,7 @@ GROUP = typer.main.get_command(app)
 COMMANDS = GROUP.commands  # type: ignore[attr-defined]
 ASKING = {"caption", "ask", "locate", "timeline"}
 EXPORTING = {"caption", "locate", "timeline"}
-RESULTS: list[type[BaseModel]] = [Models, ModelStatus, Converted, Checked]
+RESULTS: list[type[BaseModel]] = [Models, ModelStatus, Converted, Checked, Diagnosis, Finding, Accuracy]
 
 
 def documented_options(command: str) -> set[str]:
