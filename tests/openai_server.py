@@ -130,6 +130,7 @@ class Behaviour:
     usage: bool = True
     streams: bool = True
     token_ids: bool = True
+    names_tokens: bool = True
     list_limit: int | None = None
     see: Callable[[Frames], Frames] = lambda frames: frames
     per_token_s: float = 0.0
@@ -319,10 +320,14 @@ class Handler(BaseHTTPRequestHandler):
             logprobs = brain.next_logprobs(frames, ids)
             values, best = logprobs.topk(max(1, body.get("top_logprobs") or 1))
             token = int(best[0])
+            if named := body.get("logprob_token_ids") if self.server.behaviour.names_tokens else None:
+                assert len(named) == body["top_logprobs"] <= 20
+                best = torch.tensor([*dict.fromkeys((token, *named))][: body["top_logprobs"]])
+                values = logprobs[best]
             ids.append(token)
             yield {
                 "id": token,
-                "logprob": float(values[0]),
+                "logprob": float(logprobs[token]),
                 "top": list(zip(best.tolist(), values.tolist(), strict=True)),
             }
             if token in brain.stop_ids:

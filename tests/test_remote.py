@@ -103,6 +103,27 @@ class TestTheSameAsLocal:
         assert there.token_counts == here.token_counts
         assert there.usage.prompt_tokens == here.usage.prompt_tokens
 
+    def test_all_26_letters_are_scored_though_only_20_alternatives_are_given(
+        self, server: OpenAIServer
+    ) -> None:
+        letters = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        asked = ScoreRequest(CLIP, "Question: Which?", letters, reply_prefix=" Answer: (")
+        (here,) = bundled().backend.score([asked])
+        with remote(server) as backend:
+            (there,) = backend.score([asked])
+        assert there.logprobs == pytest.approx(here.logprobs, abs=1e-3)
+
+    def test_a_server_that_lets_no_tokens_be_named_gives_a_bound_for_unlikely_letters(self) -> None:
+        letters = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        asked = ScoreRequest(CLIP, "Question: Which?", letters, reply_prefix=" Answer: (")
+        (here,) = bundled().backend.score([asked])
+        with serving(Behaviour(names_tokens=False)) as server, remote(server) as backend:
+            (there,) = backend.score([asked])
+        likely = [index for index, value in enumerate(here.logprobs) if value > -3]
+        assert likely
+        for index, (exact, bound) in enumerate(zip(here.logprobs, there.logprobs, strict=True)):
+            assert bound == pytest.approx(exact, abs=1e-3) if index in likely else bound >= exact - 1e-3
+
     def test_whole_questions_through_the_service_have_the_same_answers(self, shapes_film: Any) -> None:
         answers = []
         with serving() as server:

@@ -12,6 +12,7 @@ from tarsier_tools.backends.remote.client import Client, Patience
 from tarsier_tools.backends.remote.loop import Loop, Step
 from tarsier_tools.backends.remote.pictures import Encoding
 from tarsier_tools.backends.remote.replies import ServedModel
+from tarsier_tools.backends.remote.scoring import score
 from tarsier_tools.backends.remote.server import Server
 from tarsier_tools.backends.remote.tasks import Memo, together
 from tarsier_tools.config import Settings
@@ -121,7 +122,7 @@ class RemoteBackend(Backend):
 
         async def work(server: Server, tell: Callable[[Step], None]) -> list[Scores]:
             async def one(index: int) -> Scores:
-                scores = await server.score(requests[index])
+                scores = await score(server, requests[index])
                 tell(steps.finished(index))
                 return scores
 

@@ -93,12 +93,15 @@ def chat_body(
     max_tokens: int,
     stream: bool = False,
     top_logprobs: int = 0,
+    token_ids: Sequence[int] = (),
     prompt_logprobs: bool = False,
     closed: bool = False,
 ) -> bytes:
     """The JSON of a chat completion, greedy, with nothing left to the server's defaults.
 
     Args:
+        token_ids: the tokens whose log-probabilities are wanted instead of the likeliest ones, which is what
+            servers give that do not know of this (vLLM before 0.32, by its documentation).
         prompt_logprobs: also ask for the log-probability of each token of the prompt.
         closed: the reply in the messages is whole; see :func:`how_to_end`.
     """
@@ -119,6 +122,10 @@ def chat_body(
     if dialect.extensions:
         body |= {"repetition_penalty": 1.0, "return_token_ids": True}
         body |= how_to_end(messages, closed=closed)
+    if token_ids:
+        # The token taken comes first among them and would push out the last: so one is there twice.
+        wanted = [*token_ids, token_ids[0]]
+        body |= {"logprob_token_ids": wanted, "top_logprobs": len(wanted)}
     if prompt_logprobs:
         body["prompt_logprobs"] = 0
     return json.dumps(body).encode()

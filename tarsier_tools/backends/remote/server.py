@@ -15,13 +15,11 @@ from tarsier_tools.backends.remote.capabilities import (
 )
 from tarsier_tools.backends.remote.client import Client, OnEvent
 from tarsier_tools.backends.remote.messages import (
-    TOP_LOGPROBS,
     VISION_MARKS,
     Part,
     chat_body,
     conversation,
     image_parts,
-    plain,
     tokenize_body,
     tokenize_text_body,
     video_part,
@@ -29,9 +27,9 @@ from tarsier_tools.backends.remote.messages import (
 from tarsier_tools.backends.remote.pictures import Encoding, Pictures, prepare
 from tarsier_tools.backends.remote.refusals import MediaForgotten
 from tarsier_tools.backends.remote.replies import Reply, read_tokens
-from tarsier_tools.backends.remote.tasks import Memo, together
+from tarsier_tools.backends.remote.tasks import Memo
 from tarsier_tools.errors import BackendFailed, BackendRejected
-from tarsier_tools.types import Clip, Completion, Request, ScoreRequest, Scores, Usage
+from tarsier_tools.types import Clip, Completion, Request, Usage
 
 TEXTS_KEPT = 4096
 CLIPS_KEPT = 4096
@@ -62,10 +60,10 @@ class Server:
         Args:
             on_tokens: called with the number of tokens that have come.
         """
-        self._check_prefix(request.reply_prefix)
-        pictures = self._pictures(request.clip)
-        text_tokens = await self._count(request.prompt, request.reply_prefix)
-        self._check_length(pictures, text_tokens, request.max_new_tokens)
+        self.check_prefix(request.reply_prefix)
+        pictures = self.pictures(request.clip)
+        text_tokens = await self.count(request.prompt, request.reply_prefix)
+        self.check_length(pictures, text_tokens, request.max_new_tokens)
         first_at = 0.0
 
         def on_event(reply: Reply) -> None:
@@ -83,7 +81,7 @@ class Server:
             )
 
         began = time.perf_counter()
-        reply = await self._exchange(pictures, text_tokens, body, on_event)
+        reply = await self.exchange(pictures, text_tokens, body, on_event)
         if reply.finish_reason not in ("stop", "length"):
             raise BackendFailed(f"The server ended the reply for a reason of its own: {reply.finish_reason}.")
         return Completion(
@@ -91,124 +89,14 @@ class Server:
             finish_reason="stop" if reply.finish_reason == "stop" else "length",
             token_ids=tuple(reply.token_ids),
             logprobs=tuple(min(value, 0.0) for value in reply.logprobs),
-            usage=self._usage(pictures, text_tokens, reply, reply.completion_tokens),
+            usage=self.usage(pictures, text_tokens, reply, reply.completion_tokens),
             prefill_s=first_at - began,
             decode_s=time.perf_counter() - first_at,
         )
 
-    async def score(self, request: ScoreRequest) -> Scores:
-        """Log-likelihoods of candidates: of single tokens from the likeliest next ones, of texts as prompts.
-
-        Raises BackendRejected when the server cannot say.
-        """
-        began = time.perf_counter()
-        scoring = self.capabilities.scoring
-        if scoring == "none" or (scoring == "words" and request.end_of_turn):
-            raise BackendRejected(
-                "The server gives no probabilities for such replies.",
-                hint="Ask for a written answer, or serve the model with vLLM.",
-            )
-        self._check_prefix(request.reply_prefix)
-        pictures = self._pictures(request.clip)
-        text_tokens = await self._count(request.prompt, request.reply_prefix)
-        self._check_length(pictures, text_tokens, 1)
-        ids = await self._candidate_ids(request.candidates)
-        found: dict[str, float] = {}
-        usage: Usage | None = None
-        if not request.end_of_turn and any(len(tokens) <= 1 for tokens in ids.values()):
-            reply = await self._next_token(pictures, text_tokens, request)
-            usage = self._usage(pictures, text_tokens, reply, 0)
-            spelt = {text: plain(text).encode() for text, tokens in ids.items() if len(tokens) <= 1}
-            found = {text: reply.first[name] for text, name in spelt.items() if name in reply.first}
-            if scoring == "words":
-                found = _bounded(reply.first, spelt)
-        counts = dict.fromkeys(found, 1)
-        missing = [text for text in ids if text not in found]
-        texts = await together([self._text(pictures, request, text) for text in missing])
-        for text, (value, count, reply) in zip(missing, texts, strict=True):
-            found[text], counts[text] = value, count
-            usage = usage or self._usage(pictures, text_tokens, reply, 0)
-        assert usage is not None
-        token_counts = tuple(counts[text] for text in request.candidates)
-        return Scores(
-            logprobs=tuple(min(found[text], 0.0) for text in request.candidates),
-            token_counts=token_counts,
-            usage=usage.model_copy(update={"completion_tokens": sum(token_counts)}),
-            seconds=time.perf_counter() - began,
-        )
-
-    # ------------------------------------------------------------ scoring
-
-    async def _next_token(self, pictures: Pictures, text_tokens: int, request: ScoreRequest) -> Reply:
-        def body(parts: Sequence[Part]) -> bytes:
-            return chat_body(
-                self.capabilities.model,
-                conversation(parts, request.prompt, request.reply_prefix),
-                self.capabilities.dialect,
-                max_tokens=1,
-                top_logprobs=TOP_LOGPROBS,
-            )
-
-        return await self._exchange(pictures, text_tokens, body)
-
-    async def _text(
-        self, pictures: Pictures, request: ScoreRequest, candidate: str
-    ) -> tuple[float, int, Reply]:
-        """The log-likelihood of one candidate, the number of its tokens, and the server's reply.
-
-        The candidate is sent as the beginning of the reply, and the log-probabilities of the prompt's last
-        tokens are those of the candidate.
-        """
-        closed = request.end_of_turn
-        before = await self._text_ids(request.prompt, request.reply_prefix)
-        until = await self._text_ids(request.prompt, request.reply_prefix + candidate)
-        whole = until
-        if closed:
-            whole = await self._text_ids(request.prompt, request.reply_prefix + candidate, closed=True)
-        wanted = whole[len(before) : len(until) + closed]
-        if not wanted or until[: len(before)] != before or whole[: len(until)] != until:
-            raise BackendRejected(
-                f"The candidate {candidate[:40]!r} cannot be told apart from what is before it.",
-                hint="Begin it with a letter.",
-            )
-        text_tokens = len(whole) - VISION_MARKS
-        self._check_length(pictures, text_tokens, 1)
-
-        def body(parts: Sequence[Part]) -> bytes:
-            return chat_body(
-                self.capabilities.model,
-                conversation(parts, request.prompt, request.reply_prefix + candidate),
-                self.capabilities.dialect,
-                max_tokens=1,
-                prompt_logprobs=True,
-                closed=closed,
-            )
-
-        reply = await self._exchange(pictures, text_tokens, body)
-        start = len(reply.prompt) - (len(whole) - len(before))
-        scored = reply.prompt[start : start + len(wanted)] if start >= 0 else []
-        if tuple(token for token, _ in scored) != wanted:
-            raise BackendFailed("The server scored other tokens than those of the candidate.")
-        return sum(value for _, value in scored), len(wanted), reply
-
-    async def _candidate_ids(self, candidates: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        """The ids of each candidate; () where the server does not tell."""
-        if not self.capabilities.tokenizes:
-            return dict.fromkeys(candidates, ())
-        model = self.capabilities.model
-
-        async def ids(text: str) -> tuple[int, ...]:
-            async def fetch() -> tuple[int, ...]:
-                return _ids(await self._client.tokenize(tokenize_text_body(model, text), model))
-
-            return await self._ids.get((text,), fetch)
-
-        found = await together([ids(text) for text in candidates])
-        return dict(zip(candidates, found, strict=True))
-
     # ------------------------------------------------------------ counting
 
-    async def _text_ids(self, prompt: str, reply: str, *, closed: bool = False) -> tuple[int, ...]:
+    async def text_ids(self, prompt: str, reply: str, *, closed: bool = False) -> tuple[int, ...]:
         """The ids of a conversation, its video without any tokens."""
         model = self.capabilities.model
 
@@ -218,23 +106,34 @@ class Server:
 
         return await self._ids.get((prompt, reply, closed), fetch)
 
-    async def _count(self, prompt: str, reply: str) -> int:
+    async def word_ids(self, text: str) -> tuple[int, ...]:
+        """The ids of a text alone; () where the server does not tell."""
+        if not self.capabilities.tokenizes:
+            return ()
+        model = self.capabilities.model
+
+        async def fetch() -> tuple[int, ...]:
+            return _ids(await self._client.tokenize(tokenize_text_body(model, text), model))
+
+        return await self._ids.get((text,), fetch)
+
+    async def count(self, prompt: str, reply: str) -> int:
         """The tokens of a conversation without its video."""
         if self.capabilities.tokenizes:
-            return len(await self._text_ids(prompt, reply)) - VISION_MARKS
+            return len(await self.text_ids(prompt, reply)) - VISION_MARKS
         model, dialect = self.capabilities.model, self.capabilities.dialect
         return await self._counts.get(
             (prompt, reply), lambda: count_text(self._client, model, dialect, prompt, reply)
         )
 
-    def _check_prefix(self, reply_prefix: str) -> None:
+    def check_prefix(self, reply_prefix: str) -> None:
         if reply_prefix and not self.capabilities.continues:
             raise BackendRejected(
                 "The server does not go on with a reply that is begun for it.",
                 hint="Ask for a written answer, or serve the model with vLLM.",
             )
 
-    def _pictures(self, clip: Clip) -> Pictures:
+    def pictures(self, clip: Clip) -> Pictures:
         most = self.capabilities.max_frames
         if most is not None and len(clip) > most:
             raise BackendRejected(
@@ -248,7 +147,7 @@ class Server:
         blocks = 1 if self.capabilities.dialect.video else len(pictures.clip)
         return text_tokens + pictures.tokens + VISION_MARKS * blocks
 
-    def _check_length(self, pictures: Pictures, text_tokens: int, reply_tokens: int) -> None:
+    def check_length(self, pictures: Pictures, text_tokens: int, reply_tokens: int) -> None:
         limit = self.capabilities.context_tokens
         length = self._expected(pictures, text_tokens)
         if limit is None or length + reply_tokens <= limit:
@@ -282,7 +181,7 @@ class Server:
                 f"{self._encoding.max_pixels}, set TARSIER_SERVER_MAX_PIXELS to that.",
             )
 
-    def _usage(self, pictures: Pictures, text_tokens: int, reply: Reply, completion_tokens: int) -> Usage:
+    def usage(self, pictures: Pictures, text_tokens: int, reply: Reply, completion_tokens: int) -> Usage:
         if self.capabilities.dialect.video:
             read, vision = self._expected(pictures, text_tokens), pictures.tokens
         else:
@@ -297,7 +196,7 @@ class Server:
 
     # ------------------------------------------------------------ sending
 
-    async def _exchange(
+    async def exchange(
         self,
         pictures: Pictures,
         text_tokens: int,
@@ -359,25 +258,3 @@ def _ids(data: bytes) -> tuple[int, ...]:
         return read_tokens(data)
     except ValueError as error:
         raise BackendFailed(f"The server's tokens cannot be read: {error}.") from None
-
-
-def _bounded(first: dict[bytes, float], spelt: dict[str, bytes]) -> dict[str, float]:
-    """Log-probabilities of words that are one token each, where only the likeliest tokens are known.
-
-    A word that is not among them is given the smallest value there is: no less than its own.
-
-    Raises BackendRejected when no word is among them, or one seems to take several tokens.
-    """
-    if not first.keys() & set(spelt.values()):
-        raise BackendRejected(
-            f"None of the replies to choose from is among the {len(first)} likeliest next tokens.",
-            hint="Ask for a written answer.",
-        )
-    for text, name in spelt.items():
-        if name not in first and any(token and name.startswith(token) for token in first):
-            raise BackendRejected(
-                f"The server cannot score {text[:40]!r}, which takes several tokens.",
-                hint="Ask for a written answer, or serve the model with vLLM.",
-            )
-    least = min(first.values())
-    return {text: first.get(name, least) for text, name in spelt.items()}
