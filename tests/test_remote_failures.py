@@ -203,6 +203,8 @@ def test_a_server_that_wants_an_hour_is_not_waited_for() -> None:
 def test_a_server_that_is_gone_is_left_alone_for_a_while_and_then_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(client, "clock", lambda: now)
     with failing(retries=2) as (server, backend):
         port = server.server_port
         server.die()
@@ -211,8 +213,8 @@ def test_a_server_that_is_gone_is_left_alone_for_a_while_and_then_asked_again(
         assert "Start the server" in caught.value.hint
         with pytest.raises(BackendUnavailable, match="3 times in a row; it is left alone"):
             backend.generate(ASKED)
-        with serving(Behaviour(key=KEY), port) as restarted, monkeypatch.context() as patch:
-            patch.setattr(client, "clock", lambda: time.monotonic() + client.COOL_S + 1)
+        now += client.COOL_S + 0.1
+        with serving(Behaviour(key=KEY), port) as restarted:
             assert backend.generate(ASKED)[0].finish_reason
             assert any(part["video_url"] for part in restarted.chats[-1]["messages"][0]["content"][:1])
 
