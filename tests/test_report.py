@@ -336,11 +336,12 @@ class TestPlot:
 
         axes = Figure().subplots()
         plot._draw(axes, kit.localization(shapes_film.path))
-        spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+        spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches[:2]]
         assert spans == [(1.5, 3.0), (5.0, 6.25)]
         assert axes.get_xlim() == (0, kit.DURATION_S)
-        curve = next(line for line in axes.lines if line.get_label() == "confidence")
-        assert curve.get_xdata()[np.argmax(curve.get_ydata())] == 3.0
+        stairs = next(patch for patch in axes.patches if patch.get_label() == "confidence")
+        values, edges, _ = stairs.get_data()
+        assert edges[np.argmax(values)] == pytest.approx(2.0)
 
     @pytest.mark.parametrize(
         "event", ["costs $5 and $6_", "红色圆形", "شكل أحمر", "x" * 500, "\x1b[31m\\frac"]

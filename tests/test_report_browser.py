@@ -131,22 +131,25 @@ def test_segments_of_a_timeline_tile_the_video(pages, browser) -> None:
     ]
 
 
-def test_the_curve_peaks_at_the_best_window_and_crosses_the_threshold_there(pages, browser) -> None:
+def test_the_curve_is_as_high_as_the_best_window_at_each_moment(pages, browser) -> None:
     browser.open(pages["locate"])
-    x, y, level = browser.run(
+    places, level = browser.run(
         """(() => {
           const line = document.querySelector('#r1 .curve'), matrix = line.getScreenCTM();
           const plot = line.closest('.plot').getBoundingClientRect();
-          const points = [...line.points].map(point => point.matrixTransform(matrix));
-          const peak = points.reduce((one, other) => other.y < one.y ? other : one);
+          const places = [...line.points].map(point => point.matrixTransform(matrix))
+            .map(point => [(point.x - plot.left) / plot.width * 8, 1 - (point.y - plot.top) / 140]);
           const box = document.querySelector('#r1 .threshold').getBoundingClientRect();
-          const level = (box.top + box.bottom) / 2;
-          return [(peak.x - plot.left) / plot.width, peak.y - plot.top, level - plot.top];
+          return [places, 1 - ((box.top + box.bottom) / 2 - plot.top) / 140];
         })()"""
     )
-    assert x == pytest.approx(3 / 8, abs=0.005)  # the window of 2 to 4 s
-    assert y == pytest.approx(0.1 * 140, abs=1)  # 0.9 of a scale of 140 pixels
-    assert level == pytest.approx(0.5 * 140, abs=1.5)
+    # Windows of 2 s begin every second: 0.1, 0.3, 0.9, 0.4, 0.1, 0.7, 0.2.
+    steps = [(0, 1, 0.1), (1, 2, 0.3), (2, 4, 0.9), (4, 5, 0.4), (5, 7, 0.7), (7, 8, 0.2)]
+    expected = [(at, value) for start, end, value in steps for at in (start, end)]
+    assert [tuple(place) for place in places] == [
+        (pytest.approx(at, abs=0.02), pytest.approx(value, abs=0.01)) for at, value in expected
+    ]
+    assert level == pytest.approx(0.5, abs=0.01)
 
 
 def test_labels_of_time_stand_below_their_moments(pages, browser) -> None:

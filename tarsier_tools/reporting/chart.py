@@ -6,8 +6,10 @@ script and its letters stay as large as those around it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from tarsier_tools.reporting.markup import Markup, join, tag
 from tarsier_tools.results import Localization, TimeRange
@@ -17,6 +19,7 @@ _TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 180
 _MOST_TICKS = 8
 _COLUMNS = 1000
 """Places along the axis that are told apart; of several scores at one place the highest is drawn."""
+_ROUNDING = 1e-6
 _CURVE_PX, _SEEN_PX, _LABELS_PX = 140, 10, 20
 _BAR_PX, _LANE_PX = 16, 24
 
@@ -67,7 +70,7 @@ def score_chart(result: Localization, ident: str) -> Markup:
         ident: unique in the page.
     """
     axis = Axis(result.coverage.asked)
-    scale = _Scale.of(result)
+    scale, runs = _Scale(*bounds(result)), outline(result)
     height = _CURVE_PX + _SEEN_PX + _LABELS_PX
     segments = [
         tag(
@@ -87,11 +90,11 @@ def score_chart(result: Localization, ident: str) -> Markup:
         tag("desc", _told(result), id=f"{ident}-desc"),
         _grid(axis, _CURVE_PX),
         *segments,
-        _curve(axis, scale),
+        _curve(axis, scale, runs),
         tag("line", x1=0, x2="100%", y1=level, y2=level, class_="threshold"),
         _seen(axis, result.coverage.frame_times_s, _CURVE_PX),
         _labels(axis, _CURVE_PX + _SEEN_PX + 14),
-        *_hovers(axis, scale),
+        *_hovers(axis, runs),
         class_="plot",
         height=height,
         role="img",
@@ -144,22 +147,60 @@ def span(start_s: float, end_s: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A window as it is drawn: its middle, its reach, and the value by which it is judged."""
+    """A window as it is drawn: its reach, and the value by which it is judged."""
 
-    middle_s: float
     start_s: float
     end_s: float
     value: float
+
+    @property
+    def middle_s(self) -> float:
+        """Half way."""
+        return (self.start_s + self.end_s) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of time and the best of the windows that cover it, None where none does."""
+
+    start_s: float
+    end_s: float
+    best: Point | None
 
 
 def points(result: Localization) -> list[Point]:
     """The windows of a result with what its threshold is compared to: the confidence if there is one."""
     calibrated = any(window.confidence is not None for window in result.curve)
     return [
-        Point((window.start_s + window.end_s) / 2, window.start_s, window.end_s, value)
+        Point(window.start_s, window.end_s, value)
         for window in result.curve
         if (value := window.confidence if calibrated else window.score) is not None
     ]
+
+
+def outline(result: Localization) -> list[Run]:
+    """The best score of any window over time, as stretches side by side over the whole range.
+
+    Windows overlap and are longer than what they look for: a moment is as good as the best window that covers
+    it. Bounds are rounded outwards to a thousandth of the range, which bounds the number of stretches too.
+    """
+    asked = result.coverage.asked
+    columns: list[Point | None] = [None] * _COLUMNS
+    for window in points(result):
+        first = math.floor((window.start_s - asked.start_s) / asked.duration_s * _COLUMNS + _ROUNDING)
+        last = math.ceil((window.end_s - asked.start_s) / asked.duration_s * _COLUMNS - _ROUNDING)
+        for column in range(max(first, 0), min(last, _COLUMNS)):
+            there = columns[column]
+            if there is None or window.value > there.value:
+                columns[column] = window
+    width = asked.duration_s / _COLUMNS
+    runs: list[Run] = []
+    start = 0
+    for best, group in groupby(columns):
+        end = start + len(list(group))
+        runs.append(Run(asked.start_s + start * width, asked.start_s + end * width, best))
+        start = end
+    return runs
 
 
 def bounds(result: Localization) -> tuple[float, float]:
@@ -174,44 +215,37 @@ def bounds(result: Localization) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Values to pixels from the top, and the windows that are drawn."""
+    """Values to pixels from the top."""
 
     low: float
     high: float
-    windows: tuple[Point, ...]
-
-    @classmethod
-    def of(cls, result: Localization) -> _Scale:
-        return cls(*bounds(result), _thinned(points(result), result.coverage.asked))
 
     def y(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
         return round(_CURVE_PX * (1 - min(max(share, 0.0), 1.0)), 2)
 
 
-def _thinned(windows: Sequence[Point], shown: TimeRange) -> tuple[Point, ...]:
-    """At most one window per column: of those at one place the one with the highest value."""
-    best: dict[int, Point] = {}
-    for window in windows:
-        column = int((window.middle_s - shown.start_s) / shown.duration_s * _COLUMNS)
-        if column not in best or window.value > best[column].value:
-            best[column] = window
-    return tuple(best[column] for column in sorted(best))
-
-
-def _curve(axis: Axis, scale: _Scale) -> Markup:
-    """A line through the middles of the windows, flat to the outer ends of the first and the last."""
-    if not scale.windows:
-        return Markup()
-    first, last = scale.windows[0], scale.windows[-1]
-    marks = [(first.start_s, first.value), *((w.middle_s, w.value) for w in scale.windows)]
-    marks.append((last.end_s, last.value))
-    places = [f"{axis.place(time_s) * 10:.1f} {scale.y(value)}" for time_s, value in marks]
-    start, end = (places[number].partition(" ")[0] for number in (0, -1))
+def _curve(axis: Axis, scale: _Scale, runs: Sequence[Run]) -> Markup:
+    """The outline as steps, with the area below; nothing where no window was."""
+    shapes = []
+    for seen, group in groupby(runs, key=lambda run: run.best is not None):
+        if not seen:
+            continue
+        steps = [
+            f"{axis.place(time_s) * 10:.1f} {scale.y(run.best.value)}"
+            for run in group
+            if run.best
+            for time_s in (run.start_s, run.end_s)
+        ]
+        start, end = (steps[number].partition(" ")[0] for number in (0, -1))
+        area = f"M{start} {_CURVE_PX} L{' '.join(steps)} L{end} {_CURVE_PX}Z"
+        shapes += [
+            tag("path", d=area, class_="area"),
+            tag("polyline", points=" ".join(steps), class_="curve"),
+        ]
     return tag(  # a drawing in the drawing: only here is the width not told in percent
         "svg",
-        tag("path", d=f"M{start} {_CURVE_PX} L{' '.join(places)} L{end} {_CURVE_PX}Z", class_="area"),
-        tag("polyline", points=" ".join(places), class_="curve"),
+        *shapes,
         viewBox=f"0 0 1000 {_CURVE_PX}",
         preserveAspectRatio="none",
         width="100%",
@@ -219,21 +253,19 @@ def _curve(axis: Axis, scale: _Scale) -> Markup:
     )
 
 
-def _hovers(axis: Axis, scale: _Scale) -> list[Markup]:
-    """Invisible strips, side by side, that tell the score of the window under the pointer."""
-    edges = [(one.middle_s + two.middle_s) / 2 for one, two in zip(scale.windows, scale.windows[1:])]  # noqa: B905
-    starts = [axis.shown.start_s, *edges]
-    ends = [*edges, axis.shown.end_s]
+def _hovers(axis: Axis, runs: Sequence[Run]) -> list[Markup]:
+    """Invisible strips, side by side, that tell the best window at the pointer."""
     return [
         tag(
             "rect",
-            tag("title", f"{span(window.start_s, window.end_s)}: {window.value:.2f}"),
-            **_stretch(axis, start_s, end_s),
+            tag("title", f"{span(run.best.start_s, run.best.end_s)}: {run.best.value:.2f}"),
+            **_stretch(axis, run.start_s, run.end_s),
             y=0,
             height=_CURVE_PX,
             class_="hover",
         )
-        for window, start_s, end_s in zip(scale.windows, starts, ends)  # noqa: B905
+        for run in runs
+        if run.best
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsier_tools.errors import BackendUnavailable
-from tarsier_tools.reporting.chart import bounds, points
+from tarsier_tools.reporting.chart import bounds, outline
 from tarsier_tools.results import Localization
 from tarsier_tools.text import clean_line, format_time
 
@@ -59,7 +60,7 @@ def check_library() -> None:
 
 
 def _draw(axes: Axes, result: Localization) -> None:
-    asked, windows = result.coverage.asked, points(result)
+    asked, runs = result.coverage.asked, outline(result)
     title = clean_line(result.event)
     if len(title) > _TITLE_CHARS:
         title = f"{title[: _TITLE_CHARS - 1]}…"
@@ -74,11 +75,11 @@ def _draw(axes: Axes, result: Localization) -> None:
             linewidth=0,
             label=None if number else "found",
         )
-    if windows:
-        times = [windows[0].start_s, *(window.middle_s for window in windows), windows[-1].end_s]
-        values = [windows[0].value, *(window.value for window in windows), windows[-1].value]
+    if any(run.best for run in runs):
         what = "confidence" if result.best_confidence is not None else "score"
-        axes.plot(times, values, color="#1a5fb4", linewidth=1.5, label=what)
+        edges = [runs[0].start_s, *(run.end_s for run in runs)]
+        values = [math.nan if run.best is None else run.best.value for run in runs]
+        axes.stairs(values, edges, baseline=None, color="#1a5fb4", linewidth=1.5, label=what)
         axes.set_ylabel(what)
     axes.set_xlim(asked.start_s, asked.end_s)
     axes.set_ylim(*bounds(result))

@@ -43,7 +43,10 @@ def localization_section(result: Localization, pictures: Pictures, ident: str) -
         score_chart(result, ident),
         legend(
             [
-                ("curve", what if result.curve else "no windows were scored"),
+                (
+                    "curve",
+                    f"{what}: the best window at each moment" if result.curve else "no windows were scored",
+                ),
                 ("threshold", f"needed: {result.threshold:.2f}"),
                 ("segment", "found"),
                 ("seen", "frames seen"),
