@@ -47,6 +47,11 @@ CASES: dict[str, tuple[str, str, bytes | None]] = {
     "tokens of a text": ("POST", "/tokenize", tokenize_text_body("tarsier2", "Yes")),
     "a whole reply": ("POST", "/v1/chat/completions", chat(VIDEO, top_logprobs=2, prompt_logprobs=True)),
     "a stream": ("POST", "/v1/chat/completions", chat(VIDEO, stream=True)),
+    "named next tokens": (
+        "POST",
+        "/v1/chat/completions",
+        chat(VIDEO, max_tokens=1, token_ids=(300, 301, 302)),
+    ),
     "a clip by its name": ("POST", "/v1/chat/completions", chat(video_part(None, PICTURES.media_id))),
     "an unknown name": ("POST", "/v1/chat/completions", chat(video_part(None, "unknown"))),
     "an unknown model": ("POST", "/v1/chat/completions", chat(VIDEO, model="other")),

@@ -45,6 +45,13 @@ def test_it_counts_and_cuts_tokens_like_the_real_one(double: dict[str, Any]) -> 
     assert len(whole["prompt_logprobs"]) == len(real["prompt_logprobs"])
 
 
+def test_it_gives_the_tokens_that_are_named_and_the_one_taken(double: dict[str, Any]) -> None:
+    for answers in (double, REAL):
+        (token,) = answers["named next tokens"]["body"]["choices"][0]["logprobs"]["content"]
+        assert token["top_logprobs"][0]["token"] == token["token"]
+        assert len(token["top_logprobs"]) == 4
+
+
 @pytest.mark.parametrize("case", ["an unknown name", "an unknown model", WRONG_KEY])
 def test_it_refuses_in_the_words_of_the_real_one(case: str, double: dict[str, Any]) -> None:
     assert str(double[case]["body"])[:60] == str(REAL[case]["body"])[:60]
