@@ -17,6 +17,7 @@ from tarsier_tools import (
     FrameSet,
     FrameView,
     Localization,
+    LocatedEvents,
     ModelUsed,
     Segment,
     Statement,
@@ -40,6 +41,7 @@ RESULTS: dict[type[BaseModel], str] = {
     Timeline: "`timeline`",
     VideoInfo: "`info`",
     FrameSet: "`frames`",
+    LocatedEvents: "`locate_event` (tools)",
     FrameView: "`view` (Python), `view_frames` (tools)",
     VideoFolder: "`videos` (Python), `list_videos` (tools)",
 }

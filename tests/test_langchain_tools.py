@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +168,29 @@ def test_a_model_that_cannot_be_opened_is_an_error_that_the_agent_survives() -> 
     assert told.status == "error"
     assert "/no/such/folder" in told.content
     assert answer.content == "Too bad."
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_server_that_is_down_is_an_error_that_the_agent_survives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = Settings(base_url=f"http://127.0.0.1:{port}/v1", model="tarsier2", retries=0)
+    with VideoService(settings) as service:
+        tools = TarsierToolkit(service=service).get_tools()
+        *_, told, answer = run_agent(tools, calling("caption_video", video=VIDEO), AIMessage("Too bad."))
+    assert told.status == "error"
+    assert f"127.0.0.1:{port}" in told.content
+    assert answer.content == "Too bad."
+
+
+def test_importing_the_package_loads_no_model_no_graph_and_no_server() -> None:
+    code = "import langchain_tarsier, sys; print({name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = set(ast.literal_eval(done.stdout))
+    assert "langchain_core" in loaded
+    assert loaded & {"torch", "transformers", "av", "langgraph", "langchain", "openai", "mcp"} == set()
 
 
 def test_a_direct_call_gives_text_and_a_tool_call_gives_the_typed_result_too() -> None:
