@@ -247,6 +247,18 @@ class TestLocate:
         found = Localization.model_validate(document(result))
         assert (found.found, found.segments) == (False, ())
 
+    def test_several_events_are_an_array_and_their_details_are_told_once(self) -> None:
+        def backend() -> ScriptedBackend:
+            return scripted("<frame: 5-8>", "no", "Nothing closer.", scores=[YES, NO])
+
+        result = cli("locate", VIDEO, "a circle moves", "a cow flies", "--json", backend=backend())
+        found = [Localization.model_validate(one) for one in json.loads(result.stdout)]
+        assert [one.found for one in found] == [True, False]
+        shown = cli("locate", VIDEO, "a circle moves", "a cow flies", backend=backend()).stdout
+        assert shown.startswith("Found: a circle moves\n")
+        assert "\nNot found: a cow flies  (at best yes 20%, raw)\n" in shown
+        assert shown.count("\nmodel ") == 1
+
     def test_without_box_characters_the_timeline_is_ascii(self) -> None:
         backend = scripted("<frame: 5-8>", "Nothing closer.", scores=[YES])
         result = cli("locate", VIDEO, "a circle moves", backend=backend, charset="ascii")
