@@ -118,7 +118,10 @@ class TestTheSameAsLocal:
         asked = ScoreRequest(CLIP, "Question: Which?", letters, reply_prefix=" Answer: (")
         (here,) = bundled().backend.score([asked])
         with serving(Behaviour(names_tokens=False)) as server, remote(server) as backend:
+            backend.capabilities()
+            before = len(server.chats)
             (there,) = backend.score([asked])
+            assert not any("prompt_logprobs" in body for body in server.chats[before:])
         likely = [index for index, value in enumerate(here.logprobs) if value > -3]
         assert likely
         for index, (exact, bound) in enumerate(zip(here.logprobs, there.logprobs, strict=True)):

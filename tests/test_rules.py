@@ -21,6 +21,7 @@ MODULES = {
 }
 
 PURE = (
+    "backends/remote/messages",
     "languages",
     "splitting",
     "prompts",
