@@ -73,6 +73,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/decoding.py --write
 	$(BIN)/python benchmarks/backend.py --write
 	$(BIN)/python benchmarks/mcp_start.py --write
+	$(BIN)/python benchmarks/locate.py --write
+	$(BIN)/python benchmarks/verify.py --write
 	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python training/evaluate.py --clips 300
 
