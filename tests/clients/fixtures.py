@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from asking import add_asking
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, Image
 from mcp.server.mcpserver.exceptions import ToolError
@@ -237,6 +238,7 @@ def main(port: int) -> None:
         add_tasks(served)
         add_tools(served)
         add_resources_and_prompts(served)
+        add_asking(served.mcp)
         options = HttpOptions(port=port)
         asyncio.run(listener(make_app(served.mcp, options), options).serve())
 
