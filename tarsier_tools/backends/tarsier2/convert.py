@@ -275,9 +275,11 @@ def _alone(destination: Path) -> Iterator[None]:
     lock = FileLock(destination.with_name(destination.name + ".lock"))
     try:
         with lock.acquire(timeout=0):
-            yield
-            with suppress(OSError):  # Windows keeps files that are open
-                Path(lock.lock_file).unlink()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows keeps files that are open
+                    Path(lock.lock_file).unlink()
     except Timeout:
         raise UsageError(
             f"Another conversion is writing to {destination}.", hint="Wait until it is done."
