@@ -87,10 +87,15 @@ _COST = Usage(prompt_tokens=1, vision_tokens=1, cached_tokens=0, completion_toke
 
 @contextmanager
 def server(
-    folder: Path | None, backend: Backend, *, inline_s: float | None = None, **options: Any
+    folder: Path | None,
+    backend: Backend,
+    *,
+    inline_s: float | None = None,
+    allow_urls: bool = False,
+    **options: Any,
 ) -> Iterator[TarsierServer]:
     """A server over the videos of a folder, whose model is the given backend."""
-    settings = Settings(allowed_roots=() if folder is None else (folder,), allow_urls=False)
+    settings = Settings(allowed_roots=() if folder is None else (folder,), allow_urls=allow_urls)
     chosen = replace(ServerOptions(settings, clients=ClientTable(inline_s=inline_s)), **options)
     with VideoService(settings, backend=backend) as service, TarsierServer(chosen, service) as served:
         yield served

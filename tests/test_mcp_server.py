@@ -187,6 +187,30 @@ async def test_what_is_wrong_with_a_call_is_said_in_words_that_a_model_can_act_o
     assert backend.begun == 0
 
 
+@pytest.mark.allow_hosts(["127.0.0.1", "::1", "169.254.169.254"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://127.0.0.1/a.mp4",
+        "https://127.1/a.mp4",
+        "https://2130706433/a.mp4",
+        "https://[::1]/a.mp4",
+        "https://[::ffff:127.0.0.1]/a.mp4",
+        "https://169.254.169.254/latest/meta-data",
+        "https://localhost/a.mp4",
+        "http://example.com/a.mp4",
+    ],
+)
+async def test_no_address_leads_into_the_network_of_the_server(address: str) -> None:
+    backend = HeldBackend()
+    with server(VIDEOS, backend, allow_urls=True) as served:
+        async with client(served, "legacy") as connected:
+            result = await connected.call_tool("caption_video", {"video": address})
+    assert result.is_error
+    assert "allow_" in text_of(result) or "which is refused" in text_of(result), text_of(result)
+    assert backend.begun == 0
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [
@@ -554,6 +578,17 @@ async def test_a_resource_that_may_not_be_read_or_is_not_there_is_refused(era: s
             with pytest.raises(MCPError) as caught:
                 await connected.read_resource(uri)
     assert caught.value.error.code == INVALID_PARAMS
+
+
+async def test_a_timeline_is_a_resource_once_it_was_made(era: str) -> None:
+    with server(VIDEOS, HeldBackend("A red circle moves left.")) as served:
+        async with client(served, era) as connected:
+            made = await connected.call_tool("describe_timeline", {"video": VIDEO})
+            assert not made.is_error, text_of(made)
+            (read,) = (await connected.read_resource(f"video://{VIDEO}/timeline")).contents
+            assert json.loads(read.text) == structured(made)["result"]  # type: ignore[union-attr]
+            with pytest.raises(MCPError):
+                await connected.read_resource("video://shapes_320x240_25fps.mp4/timeline")
 
 
 async def test_names_of_videos_are_completed(era: str) -> None:
