@@ -56,7 +56,9 @@ def localizations(results: Sequence[Localization]) -> Iterator[str]:
     if first.calibration:
         yield f"Confidences are calibrated on {clean_line(first.calibration)}."
     warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
-    yield from _grounds(first.coverage, first.model, tuple(warnings))
+    # Each event had its own second looks; of all of them at least this was seen.
+    least = min((result.coverage for result in results), key=lambda coverage: len(coverage.frame_indices))
+    yield from _grounds(least, first.model, tuple(warnings))
 
 
 def timeline(result: Timeline) -> Iterator[str]:
