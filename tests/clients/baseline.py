@@ -4,8 +4,8 @@ The suite runs whole: a scenario outside these lists that fails counts, and so d
 """
 
 NOT_DONE = {
-    # Stateless HTTP has no session and no way back to a client of the old era, so that nothing can be asked of
-    # it; protocol logging and subscriptions to resources are deprecated.
+    # Stateless HTTP has no session, and no way back to a client of the old era to ask it anything; protocol
+    # logging and subscriptions to resources are deprecated.
     "2025-11-25": [
         "elicitation-sep1034-defaults",
         "elicitation-sep1330-enums",
