@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from mcp_kit import HeldBackend, server
@@ -73,6 +75,16 @@ def test_the_registry_entry_is_as_the_registry_wants_it() -> None:
     assert 1 <= len(entry["description"]) <= 100
     assert re.fullmatch(r"[a-z0-9.-]+/[a-z0-9-]+", entry["name"])
     assert f"mcp-name: {entry['name']}" in (FOLDER / "README.md").read_text("utf-8")
+
+
+def test_the_links_that_install_it_start_the_same_command_as_the_plugin() -> None:
+    text = (FOLDER / "README.md").read_text("utf-8")
+    plugin = document(FOLDER / "plugin" / ".claude-plugin" / "plugin.json")["mcpServers"]["tarsier"]
+    command = {"command": plugin["command"], "args": plugin["args"]}
+    (cursor,) = re.findall(r"install-mcp\?name=tarsier&config=([^)]+)\)", text)
+    assert json.loads(base64.b64decode(unquote(cursor))) == command
+    (vscode,) = re.findall(r"vscode:mcp/install\?([^)]+)\)", text)
+    assert json.loads(unquote(vscode)) == {"name": "tarsier", **command}
 
 
 def test_the_skill_and_the_documents_name_the_tools_that_there_are(tools: set[str]) -> None:
