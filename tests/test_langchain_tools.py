@@ -36,7 +36,15 @@ from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 from langgraph.checkpoint.memory import InMemorySaver
 
-from tarsier_tools import Cancelled, Caption, LocatedEvents, ScriptedBackend, Settings, VideoService
+from tarsier_tools import (
+    Cancelled,
+    Caption,
+    LocatedEvents,
+    ScriptedBackend,
+    Settings,
+    VideoInfo,
+    VideoService,
+)
 from tarsier_tools.selfcheck.language import event_phrase
 
 VIDEO = str(Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4")
@@ -218,6 +226,7 @@ def test_the_results_survive_a_checkpoint(toolkit: TarsierToolkit) -> None:
     agent.invoke({"messages": [HumanMessage("How long?")]}, config)
     *_, told, answer = agent.get_state(config).values["messages"]
     assert "3 s" in told.content
+    assert VideoInfo.model_validate(told.artifact).frame_count == 75
     assert answer.content == "Short."
 
 
