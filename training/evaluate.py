@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a checkpoint folder; the bundled one by default")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--json", type=Path, help="where to write the numbers and the mistakes")
+    parser.add_argument("--card", type=Path, help="a tarsier.json to write the figures with a goal into")
     options = parser.parse_args()
     tally = Tally()
     wrong: list[dict[str, str]] = []
@@ -86,6 +87,12 @@ def main() -> None:
                 tally.add(*count)
     rates = dict(sorted(tally.rates().items()))
     print(table(rates))
+    if options.card:
+        card = json.loads(options.card.read_text("utf-8"))
+        card["accuracy"] = {
+            name: round(rate.value, 3) for name, rate in rates.items() if name.split(" ", 1)[1] in GOALS
+        }
+        options.card.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if options.json:
         rows = {name: asdict(rate) for name, rate in rates.items()}
         result = {"clips": options.clips, "seed": options.seed, "rates": rows, "mistakes": wrong}
