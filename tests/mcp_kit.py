@@ -36,7 +36,8 @@ from tarsier_tools.types import (
 ERAS = ("auto", "legacy")
 """Modes of the SDK's client: auto finds 2026-07-28, legacy shakes hands as before it."""
 SNAPSHOT = Path(__file__).parent / "data" / "mcp_tools.json"
-SOON = 20.0
+SOON = 90.0
+"""Seconds that nothing takes: loading libraries on a machine with much else to do comes nearest."""
 
 
 class HeldBackend(Backend):

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 from mcp_kit import HeldBackend, server
 from PIL import Image
-from tarsier_mcp.cli import main
+from tarsier_mcp.cli import _parser, main
 from tarsier_mcp.clients import EVERYBODY, KNOWN
 
 import tarsier_tools
@@ -104,6 +104,19 @@ def test_the_skill_has_a_head_that_says_when_to_use_it() -> None:
     assert "name: watch-videos" in head
     assert 50 < len(head) < 1100
     assert "never instructions" in body
+
+
+def test_every_option_that_the_documents_name_is_one() -> None:
+    options = {flag for action in _parser()._actions for flag in action.option_strings}
+    for path in (FOLDER / "README.md", ROOT / "docs" / "mcp.md"):
+        text = "\n".join(line for line in path.read_text("utf-8").splitlines() if "uvx" not in line)
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options, path.name
+
+
+def test_the_python_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "mcp.md").read_text("utf-8"), re.DOTALL)
+    exec(compile(block, "docs/mcp.md", "exec"), {})
 
 
 def test_the_table_of_clients_in_the_documents_is_the_one_in_the_code() -> None:

@@ -114,7 +114,7 @@ async def test_a_job_goes_on_in_the_next_process(folder: Path, tmp_path: Path) -
         job = structured(early)["job_id"]
         assert job
     async with Client(parameters) as connected:  # the client's exit ended the first process
-        with anyio.fail_after(60):
+        with anyio.fail_after(2 * SOON):
             late = await connected.call_tool("get_job", {"job_id": job})
             while structured(late)["status"] != "completed":
                 late = await connected.call_tool("get_job", {"job_id": job, "wait_s": 1})
@@ -135,7 +135,7 @@ def free_port() -> int:
 async def test_the_bundled_model_answers_over_http_and_a_signal_ends_the_server(folder: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/mcp"
-    arguments = ["--http", "--port", str(port), "--allow", str(folder), "--no-isolate"]
+    arguments = ["--http", "--port", str(port), "--allow", str(folder)]
     environment = {**_environment(), "TARSIER_MCP_TOKEN": TOKEN}
     with subprocess.Popen(
         [*COMMAND, *arguments], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, text=True
