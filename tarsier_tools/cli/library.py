@@ -18,7 +18,7 @@ from tarsier_tools.passages import Hit, Kind, Passage
 from tarsier_tools.text import clean, clean_line, format_time
 
 if TYPE_CHECKING:
-    from tarsier_tools.library import Added, VideoLibrary
+    from tarsier_tools.library import Added, Duplicates, VideoLibrary
 
 app = typer.Typer(help="Videos described once and searched for ever.", no_args_is_help=True)
 
@@ -217,6 +217,15 @@ def status(context: typer.Context, output: options.Output, where: Where = None) 
 
 @app.command()
 @options.expand
+def duplicates(context: typer.Context, output: options.Output, where: Where = None) -> None:
+    """Find videos that the library holds more than once: the same bytes, or others that look the same."""
+    with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
+        found = library.duplicates()
+        here.show(found, _duplicates(found))
+
+
+@app.command()
+@options.expand
 def export(context: typer.Context, file: File, output: options.Output, where: Where = None) -> None:
     """Write every segment to a file that anything reads."""
     with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
@@ -326,6 +335,21 @@ def _hits(hits: tuple[Hit, ...], notice: str) -> Iterator[Text]:
         yield Text(f"  {clean(hit.snippet)}")
     if notice:
         yield Text(notice, style="dim")
+
+
+def _duplicates(found: Duplicates) -> Iterator[Text]:
+    for sources in found.same:
+        yield Text("the same bytes:", style="dim")
+        yield from (Text(f"  {clean_line(source)}", style="cyan") for source in sources)
+    for group in found.alike:
+        yield Text("look the same, the best first:", style="dim")
+        for each in group:
+            facts = f"{each.width}x{each.height}, {format_time(each.duration_s)}, {each.likeness:.0%} alike"
+            yield Text.assemble((f"  {clean_line(each.source)}", "cyan"), (f"  {facts}", "dim"))
+    if not found.same and not found.alike:
+        yield Text("No video is there twice.")
+    if found.not_compared:
+        yield Text(f"{found.not_compared} could not be compared: their pictures are not known.", style="dim")
 
 
 def _passage(passage: Passage) -> Text:

@@ -2,6 +2,7 @@
 
 from tarsier_tools.library.indexing import Added
 from tarsier_tools.library.library import Found, VideoLibrary
+from tarsier_tools.library.likeness import Duplicates, Lookalike
 from tarsier_tools.library.store import Failure, Row
 
-__all__ = ["Added", "Failure", "Found", "Row", "VideoLibrary"]
+__all__ = ["Added", "Duplicates", "Failure", "Found", "Lookalike", "Row", "VideoLibrary"]

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from tarsier_tools import prompts
 from tarsier_tools.errors import Cancelled, TarsierError, UsageError
 from tarsier_tools.library.claims import claimed
+from tarsier_tools.library.likeness import picture_hash, places
 from tarsier_tools.library.store import Entry, Store
 from tarsier_tools.media.listing import ENDINGS
 from tarsier_tools.passages import Passage, read_passages
+from tarsier_tools.results import Picture
 from tarsier_tools.types import Progress
 
 if TYPE_CHECKING:
@@ -130,10 +132,10 @@ class Indexer:
             self._service, source, "segments", language=self._language, on_progress=on_progress
         )
         subtitles = read_passages(self._service, source, "subtitles", on_progress=on_progress)
-        pictures = self._pictures(source, captions, on_progress)
+        thumbnails, look = self._pictures(source, captions, on_progress)
         prompt = prompts.caption(self._language or self._service.settings.language)
         entries = [
-            *(Entry(each, prompt, name) for each, name in zip(captions, pictures, strict=True)),
+            *(Entry(each, prompt, name) for each, name in zip(captions, thumbnails, strict=True)),
             *(Entry(each) for each in subtitles),
         ]
         with self._store.transaction():
@@ -145,26 +147,40 @@ class Indexer:
                 entries,
                 language=captions[0].language if captions else "",
                 model=captions[0].model if captions else "",
+                look=look,
             )
 
-    def _pictures(self, source: str, captions: Sequence[Passage], on_progress: Progress) -> list[str]:
-        """Names of thumbnails, one for the middle of each segment; "" where there is none."""
-        names = [""] * len(captions)
+    def _pictures(
+        self, source: str, captions: Sequence[Passage], on_progress: Progress
+    ) -> tuple[list[str], bytes]:
+        """(names of thumbnails, look): one name for the middle of each segment, "" where there is no picture;
+        and the hashes that the video is known by when it comes again in other bytes."""
+        names, look = [], b""
         for first in range(0, len(captions), _THUMBNAILS_TOGETHER):
             some = captions[first : first + _THUMBNAILS_TOGETHER]
+            times_s = [t for each in some for t in places(each.start_s, each.end_s, len(captions))]
             view = self._service.view(
-                source,
-                times_s=[(each.start_s + each.end_s) / 2 for each in some],
-                max_side=THUMBNAIL_SIDE,
-                on_progress=on_progress,
+                source, times_s=times_s, max_side=THUMBNAIL_SIDE, on_progress=on_progress
             )
-            for place, (each, picture) in enumerate(zip(some, view.pictures, strict=False), start=first):
-                folder = each.video_id[:2]
-                name = f"{folder}/{each.id}.jpg"
-                (self._thumbnails / folder).mkdir(parents=True, exist_ok=True)
-                (self._thumbnails / name).write_bytes(picture.jpeg)
-                names[place] = name
-        return names
+            look += b"".join(picture_hash(picture.jpeg) for picture in view.pictures)
+            names += [self._thumbnail(each, view.pictures) for each in some]
+        return names, look
+
+    def _thumbnail(self, segment: Passage, pictures: Sequence[Picture]) -> str:
+        """Keep the picture from nearest the middle of a segment; its name, or "" for none of it."""
+        middle = (segment.start_s + segment.end_s) / 2
+
+        def distance(picture: Picture) -> float:
+            return abs((picture.time_s or 0.0) - middle)
+
+        picture = min(pictures, key=distance, default=None)
+        if picture is None or distance(picture) > (segment.end_s - segment.start_s) / 2:
+            return ""
+        folder = segment.video_id[:2]
+        name = f"{folder}/{segment.id}.jpg"
+        (self._thumbnails / folder).mkdir(parents=True, exist_ok=True)
+        (self._thumbnails / name).write_bytes(picture.jpeg)
+        return name
 
 
 def _stamp(source: str) -> str:

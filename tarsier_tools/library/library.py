@@ -15,6 +15,7 @@ from tarsier_tools.errors import LibraryError, UnknownVideo, UsageError
 from tarsier_tools.library.checks import problems
 from tarsier_tools.library.embedders import open_embedder
 from tarsier_tools.library.indexing import Added, Indexer, found
+from tarsier_tools.library.likeness import Duplicates, duplicates
 from tarsier_tools.library.searching import Vectors, path_filter, search
 from tarsier_tools.library.store import Failure, Row, Store
 from tarsier_tools.library.transfer import export_to, import_from
@@ -236,6 +237,13 @@ class VideoLibrary:
     def failures(self) -> list[Failure]:
         """What could not be taken in, and why."""
         return self._store.failures()
+
+    def duplicates(self) -> Duplicates:
+        """Which videos are in the library more than once: the same bytes, or other bytes that look the same.
+
+        Encoded again, scaled, or a little shorter is the same; mirrored, cropped or framed is not.
+        """
+        return duplicates(self._store)
 
     def stats(self) -> dict[str, int]:
         """Counts of videos, files, failures, segments by kind and vectors, and the file's size in bytes."""

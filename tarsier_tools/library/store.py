@@ -156,6 +156,7 @@ class Store:
         *,
         language: str,
         model: str,
+        look: bytes = b"",
     ) -> None:
         """Take a video in with all its segments, in place of what the file held before. In a transaction.
 
@@ -164,19 +165,24 @@ class Store:
         if self.one("SELECT 1 FROM videos WHERE content = ?", content) is None:
             first = entries[0].passage if entries else None
             self.run(
-                "INSERT INTO videos (uuid, content, duration_s, info, language, model, added_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO videos (uuid, content, duration_s, info, language, model, look, added_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 first.video_id if first else content,
                 content,
                 info.duration_s,
                 info.model_dump_json(),
                 language,
                 model,
+                look,
                 _now(),
             )
             (video,) = self.one("SELECT id FROM videos WHERE content = ?", content) or (0,)
             self._put_segments(int(video), entries)
         self.put_file(content, source, stamp)
+
+    def looks(self) -> list[tuple[int, float, bytes | None]]:
+        """(row, seconds, hashes of its pictures) of all videos."""
+        return self.all("SELECT id, duration_s, look FROM videos ORDER BY id")
 
     def put_file(self, content: str, source: str, stamp: str) -> None:
         """A file holds this video now, whatever it held before. In a transaction."""
