@@ -21,7 +21,8 @@ MAX_FRAMES = 512
 def words(name: str, value: str) -> str:
     """A question, event or choice without the white space around it.
 
-    Raises UsageError when nothing is left, or more than MAX_TEXT_CHARS.
+    Raises UsageError when nothing is left, or more than MAX_TEXT_CHARS, and for what is not Unicode, as bytes
+    of a command line may be.
     """
     text = value.strip()
     if not text:
@@ -31,6 +32,10 @@ def words(name: str, value: str) -> str:
             f"The {name} has {len(text)} characters; at most {MAX_TEXT_CHARS} are allowed.",
             hint="Say it in fewer words, or ask several times.",
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The {name} is not valid Unicode text.", hint="Give it in UTF-8.") from None
     return text
 
 

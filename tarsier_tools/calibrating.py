@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tarsier_tools.backends.base import Backend
 from tarsier_tools.errors import UsageError
@@ -43,6 +43,15 @@ _FOLDS = 5
 _SECONDS = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _ordered(segment: tuple[float, float]) -> tuple[float, float]:
+    if not segment[0] < segment[1]:
+        raise ValueError("the end must be after the start")
+    return segment
+
+
+_SEGMENT = Annotated[tuple[_SECONDS, _SECONDS], AfterValidator(_ordered)]
+
+
 class Example(BaseModel):
     """One event, and when it happens in one video."""
 
@@ -50,7 +59,7 @@ class Example(BaseModel):
 
     video: str = Field(min_length=1, description="A path or URL.")
     event: str = Field(min_length=1, description="In the words that one would look for it with.")
-    segments: tuple[tuple[_SECONDS, _SECONDS], ...] = Field(
+    segments: tuple[_SEGMENT, ...] = Field(
         description="Every start and end, seconds from the first frame; empty when it never happens."
     )
     language: str | None = Field(default=None, description="Of the event, as a BCP 47 tag.")

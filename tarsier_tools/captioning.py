@@ -36,12 +36,13 @@ def describe(
         warnings += read.problems
         if not asked.backend.info.abilities.dense:
             warnings.append("This model is not known to give the frames of events when asked to.")
-    checked = verify.check(bench, asked, text, on_progress) if check else verify.Checked((), "", ())
+    checked = verify.check(bench, asked, text, on_progress) if check else None
     return Caption(
         text=text,
         events=events,
-        statements=checked.statements,
-        score_kind=checked.score_kind,
+        statements=checked.statements if checked else (),
+        checked=checked.coverage if checked else None,
+        score_kind=checked.score_kind if checked else "",
         finish_reason=completion.finish_reason,
-        **ground(asked, prompt, (completion.usage, *checked.usages), warnings),
+        **ground(asked, prompt, (completion.usage, *(checked.usages if checked else ())), warnings),
     )

@@ -151,6 +151,10 @@ class Caption(_Grounded):
     statements: tuple[Statement, ...] = Field(
         default=(), description="With verify=True: each statement of the text, checked."
     )
+    checked: Coverage | None = Field(
+        default=None,
+        description="With verify=True: what the model was shown in all, to write the text and to check it.",
+    )
     score_kind: str = Field(default="", description="What the statements' scores are; empty for none.")
     calibration: str = Field(default="", description="What the confidences were fitted on; empty for none.")
     finish_reason: Literal["stop", "length"] = Field(description="length: the reply was cut.")

@@ -22,7 +22,7 @@ from tarsier_tools.locating.scorers import Scorer, YesNo
 from tarsier_tools.locating.watching import Ledger, Look, Watcher
 from tarsier_tools.media.clips import ClipSpec
 from tarsier_tools.results import Statement
-from tarsier_tools.types import Progress, Usage, no_progress
+from tarsier_tools.types import Progress, SamplingMethod, Usage, no_progress
 from tarsier_tools.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -55,11 +55,13 @@ class Checked:
     Attributes:
         score_kind: what the scores of the statements are.
         usages: of all requests that were made.
+        coverage: of the whole clip and all windows together.
     """
 
     statements: tuple[Statement, ...]
     score_kind: str
     usages: tuple[Usage, ...]
+    coverage: Coverage
 
 
 def check_scoring(backend: Backend) -> None:
@@ -86,12 +88,14 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
     scorer = _scorer(asked)
     claims = splitting.claims(text, asked.language)
     if not claims:
-        return Checked((), scorer.kind, ())
+        return Checked((), scorer.kind, (), decoded.coverage)
     coverage = decoded.coverage
     windows = _windows(coverage)
     frames = (len(decoded.clip) + 1) // 2
     pixels = bench.settings.max_pixels
-    specs = [ClipSpec(each.start_s, each.end_s, frames, max_pixels=pixels) for each in windows]
+    # Tarsier2's rule counts frames at their average rate: where that varies they would not be the window's.
+    sampling: SamplingMethod = "time" if decoded.info.variable_rate else "uniform"
+    specs = [ClipSpec(each.start_s, each.end_s, frames, sampling, max_pixels=pixels) for each in windows]
     coming = bench.windows(asked.seen.source, specs, no_progress) if specs else iter(())
     clips = chain([(0, decoded)], ((number + 1, clip) for number, clip in coming))
     everything = (Window(coverage.asked.start_s, coverage.asked.end_s), *windows)
@@ -99,6 +103,9 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
     watcher = Watcher(backend, asked.language, tuple(claim.text for claim in claims), scorer, None, 1, ledger)
     looks = dict(watcher.watch(clips, everything, None, _checking(on_progress)))
     whole = looks.pop(0)
+    if lost := len(windows) - len(looks):
+        missed = f"{lost} of {len(windows)} windows could not be decoded and were not looked at."
+        ledger.skipped[missed] = None
     parts = [looks[number] for number in sorted(looks)] or [whole]
     statements = [_statement(claim.text, number, whole, parts, scorer) for number, claim in enumerate(claims)]
     for number, claim in enumerate(claims):
@@ -108,7 +115,7 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
             before = claims[number - 1].text
             note = f"The caption has it after “{before}”, but it fits best before that."
             statements[number] = _noted(statements[number], note)
-    return Checked(tuple(statements), scorer.kind, tuple(ledger.usages))
+    return Checked(tuple(statements), scorer.kind, tuple(ledger.usages), ledger.coverage(coverage.asked))
 
 
 def _scorer(asked: Asked) -> Scorer:

@@ -250,6 +250,11 @@ class TestMakingOne:
             ('{"video": "a.mp4", "event": "x"}', "segments: Field required"),
             ('{"video": "a.mp4", "event": "x", "segments": [[1]]}', "Line 2"),
             ('{"video": "a.mp4", "event": "x", "segments": [[-1, 2]]}', "Line 2"),
+            (
+                '{"video": "a.mp4", "event": "x", "segments": [[3, 1]]}',
+                "Line 2 .*segments.0: .*after the start",
+            ),
+            ('{"video": "a.mp4", "event": "x", "segments": [[3, 3]]}', "Line 2 .*after the start"),
             ('{"video": "", "event": "x", "segments": []}', "Line 2"),
         ],
     )

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tarsier_tools.locating.geometry import MAX_WINDOWS, Window, around, lay_out, sliding
+from tarsier_tools.locating.geometry import MAX_WINDOWS, MOST_WINDOWS, Window, around, lay_out, sliding
 from tarsier_tools.locating.scorers import logit, sigmoid
 from tarsier_tools.locating.segments import Stretch, apart, crossings, hulls, inside, settle
 
@@ -48,6 +48,13 @@ class TestWindows:
     def test_lengths_that_make_no_sense_are_refused(self, length: float, stride: float | None) -> None:
         with pytest.raises(ValueError, match="windows must have"):
             lay_out(0, 10, 16, length, stride)
+
+    def test_lengths_that_would_make_windows_without_end_are_refused(self) -> None:
+        assert len(lay_out(0, 5000.5, 16, 1).windows) == MOST_WINDOWS
+        with pytest.raises(ValueError, match="more than 10000 windows of 5001"):
+            lay_out(0, 5001, 16, 1)
+        with pytest.raises(ValueError, match="more than"):
+            lay_out(0, 7200, 16, 1e-300)
 
     @pytest.mark.parametrize("end", [0.0, -1.0])
     def test_an_empty_range_is_refused(self, end: float) -> None:

@@ -197,6 +197,7 @@ class TestAsk:
         ("question", "arguments", "message"),
         [
             (" ", {}, "The question is empty"),
+            ("Which \udcff?", {}, "The question is not valid Unicode"),
             ("x" * 2001, {}, "2001 characters; at most 2000"),
             ("Which?", {"choices": ["one"]}, "1 choices are given; between 2 and 26"),
             ("Which?", {"choices": []}, "0 choices are given"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tarsier_tools import (
     Backend,
     BackendRejected,
     Cancelled,
+    Caption,
     Completion,
     ModelInfo,
     Progress,
@@ -35,6 +37,7 @@ from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck import language as words
 from tarsier_tools.selfcheck.world import Fact, random_scene
 from tarsier_tools.types import Scoring, Usage, no_progress
+from tests.corpus import Track, write
 
 VIDEOS = Path(__file__).parent / "golden" / "videos"
 VIDEO = VIDEOS / "shapes_320x240_25fps.mp4"  # 3 s
@@ -183,7 +186,7 @@ SURE = (math.log(0.95), math.log(0.05))
 
 def checked(
     text: str, scores: Sequence[Sequence[float]], **options: object
-) -> tuple[object, ScriptedBackend]:
+) -> tuple[Caption, ScriptedBackend]:
     backend = ScriptedBackend([text], scores, abilities=ASKED)
     return VideoService(backend=backend).caption(VIDEO, verify=True, **options), backend  # type: ignore[arg-type]
 
@@ -315,7 +318,34 @@ def test_windows_of_a_long_range_grow_so_that_they_stay_few(tmp_path: Path) -> N
 def test_the_coverage_is_that_of_the_look_the_caption_was_written_from() -> None:
     plain = VideoService(backend=ScriptedBackend(["A dog."])).caption(VIDEO)
     caption, _ = checked("A dog runs.", [YES] * 5)
-    assert caption.coverage == plain.coverage  # type: ignore[attr-defined]
+    assert caption.coverage == plain.coverage
+    assert plain.checked is None
+
+
+def test_what_was_looked_at_to_check_it_is_told_too() -> None:
+    caption, backend = checked("A dog runs.", [YES] * 5)
+    shown = {time_s for request in backend.requests for time_s in request.clip.times_s}
+    assert caption.checked is not None
+    assert caption.checked.frame_times_s == tuple(sorted(shown))
+    assert len(caption.checked.frame_times_s) > len(caption.coverage.frame_times_s)
+    assert caption.checked.largest_gap_s < caption.coverage.largest_gap_s
+    assert caption.checked.asked == caption.coverage.asked
+
+
+def test_where_the_frame_rate_varies_evidence_is_a_frame_that_there_is(tmp_path: Path) -> None:
+    # Ten frames a second for 8 s, then one a second: the last window has the last four frames only.
+    times = [*(n / 10 for n in range(80)), *(8.0 + n for n in range(8))]
+    write(tmp_path / "vfr.mkv", Track(range(88), times, width=64, height=48, gop=20))
+    for best, expected in ((0, times[:40]), (6, times[-4:])):
+        scores = [NO, *(YES if number == best else NO for number in range(7))]
+        backend = ScriptedBackend(["A dog runs."], scores, abilities=ASKED)
+        caption = VideoService(backend=backend).caption(tmp_path / "vfr.mkv", verify=True)
+        (statement,) = caption.statements
+        assert statement.start_s <= statement.evidence_s < statement.end_s
+        assert min(abs(statement.evidence_s - time_s) for time_s in expected) < 1e-3
+        assert caption.checked is not None
+        assert statement.evidence_s in caption.checked.frame_times_s
+        assert set(times[-4:]) <= {round(time_s, 3) for time_s in caption.checked.frame_times_s}
 
 
 def test_claims_are_asked_in_the_language_of_the_caption() -> None:
@@ -390,6 +420,7 @@ class TestOnTheCommandLine:
         assert "0:00.0 - 0:01.2  A dog runs  (0.90, in the whole 0.90)" in lines[2]
         assert "A cat sleeps  (0.20, in the whole 0.90)" in lines[3]
         assert lines[5].startswith("scores    raw probability of yes")
+        assert re.fullmatch(r"checked   on \d\d frames in all; largest gap 0\.\d\d s", lines[6])
         assert "\x1b" not in result.stdout
 
     def test_the_marks_are_plain_where_the_terminal_knows_no_others(self) -> None:

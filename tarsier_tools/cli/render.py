@@ -76,6 +76,12 @@ def caption(result: Caption, look: Look) -> Iterator[Text]:
             yield _detail("", clean_line(statement.note), look)
     if result.statements:
         yield _detail("scores", result.score_kind, look)
+    if result.checked is not None:
+        count, gap = len(result.checked.frame_indices), result.checked.largest_gap_s
+        yield _detail("checked", f"on {_frames(count)} in all; largest gap {gap:.2f} s", look)
+        for skipped in result.checked.skipped:
+            if skipped not in result.coverage.skipped:
+                yield _detail("skipped", clean_line(skipped), look)
     yield from _details(result, look)
 
 
@@ -213,10 +219,14 @@ def _model(model: ModelUsed, look: Look) -> Iterator[Text]:
         yield _detail("", clean_line(model.note), look)
 
 
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' if count != 1 else ''}"
+
+
 def _coverage(coverage: Coverage, look: Look) -> Iterator[Text]:
     width, height = coverage.frame_size
     count = len(coverage.frame_indices)
-    frames = f"{count} frame{'s' if count != 1 else ''} of {width}x{height}"
+    frames = f"{_frames(count)} of {width}x{height}"
     whole = TimeRange(start_s=0, end_s=coverage.video_duration_s) == coverage.asked
     asked = _span(coverage.asked.start_s, coverage.asked.end_s)
     scope = f"{asked}, the whole video" if whole else f"{asked} of {format_time(coverage.video_duration_s)}"

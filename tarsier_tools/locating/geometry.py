@@ -14,6 +14,9 @@ of Tarsier2's own training."""
 MAX_WINDOWS = 900
 """Windows over the whole range, unless it is asked otherwise; longer videos get longer windows."""
 
+MOST_WINDOWS = 10_000
+"""Windows over the whole range when their length or stride is given; more is a slip of the pen."""
+
 _LOOSE = 1.25
 """A range up to this many windows long is looked at in one piece: a second one would see nearly the same."""
 
@@ -63,7 +66,8 @@ def lay_out(
         length_s: of a window; None for FRAME_STEP_S a frame, or as much longer as it takes for MAX_WINDOWS.
         stride_s: from one window's start to the next; None for half the length.
 
-    Raises ValueError when the range is empty, or a length or stride is not positive or leaves gaps.
+    Raises ValueError when the range is empty, or a length or stride is not positive or leaves gaps,
+    and when they make more than MOST_WINDOWS.
     """
     duration = end_s - start_s
     if not duration > 0:
@@ -78,6 +82,8 @@ def lay_out(
     stride = length / 2 if stride_s is None else stride_s
     if not (0 < length < math.inf and 0 < stride <= length):
         raise ValueError("the windows must have a length, and a stride of at most that")
+    if (duration - length) / stride >= MOST_WINDOWS:
+        raise ValueError(f"that makes more than {MOST_WINDOWS} windows of {duration:.3f} s")
     if duration <= length * loose:
         return Layout((Window(start_s, end_s),), duration, duration)
     count = 1 + math.ceil((duration - length) / stride - 1e-9)

@@ -249,7 +249,7 @@ def layout_of(wanted: Wanted, asked: TimeRange) -> Layout:
     except ValueError as error:
         raise UsageError(
             f"window_s={wanted.window_s} and stride_s={wanted.stride_s} cannot be used: {error}.",
-            hint="Leave both away, or give a positive length and a stride that is no longer.",
+            hint="Leave both away, or give lengths of seconds, with a stride no longer than a window.",
         ) from None
 
 
