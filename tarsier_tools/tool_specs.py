@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
@@ -72,8 +73,8 @@ class ToolSpec:
             return f"{self.name} has no argument {_quote(name)}.{meant}"
         if issues[0]["type"] == "missing":
             return f"{self.name} needs {name}: {field.description}"
-        wrong = " or ".join(dict.fromkeys(issue["msg"].removeprefix("Input should be ") for issue in issues))
-        return f"{name} is {_quote(issues[0]['input'])}; it should be {wrong}."
+        wanted = " or ".join(dict.fromkeys(_wanted(issue) for issue in issues))
+        return f"{name} is {_quote(issues[0]['input'])}; it should {wanted}."
 
 
 def derive(method: Callable[..., Any]) -> ToolSpec:
@@ -107,6 +108,14 @@ def _without_titles(schema: dict[str, Any]) -> None:
     schema.pop("title", None)
     for field in schema.get("properties", {}).values():
         field.pop("title", None)
+
+
+def _wanted(issue: Mapping[str, Any]) -> str:
+    """What pydantic says after "should", without its own words for our values."""
+    if issue["type"] in ("too_short", "string_too_short") and issue["ctx"]["min_length"] == 1:
+        return "not be empty"
+    said = re.sub(r"^\w+ should ", "", issue["msg"])
+    return re.sub(r" after validation, not \d+$", "", said)
 
 
 def _quote(value: object) -> str:
