@@ -123,8 +123,17 @@ def test_a_server_is_sent_frames_and_no_address() -> None:
         ({"url": "none.mp4"}, VideoNotFound, "no file none.mp4"),
         ({"url": "http://127.0.0.1/film.mp4"}, SourceNotAllowed, "http"),
         ({"file_id": "file-1"}, UsageError, "needs a url or base64"),
+        ({"url": 5}, UsageError, "needs a url or base64, as text"),
         ({"base64": "?"}, UsageError, "cannot be read"),
+        ({"base64": "é"}, UsageError, "cannot be read"),
         ({"url": str(VIDEO), "extras": {"fps": 2}}, UsageError, "nobody knows: fps"),
+        ({"url": str(VIDEO), "extras": "fps"}, UsageError, "Give a dict"),
+        (
+            {"url": str(VIDEO), "extras": {"start_s": "soon"}},
+            UsageError,
+            "start_s .* is 'soon'. Give a number",
+        ),
+        ({"url": str(VIDEO), "extras": {"frames": 1.5}}, UsageError, "frames .* is 1.5. Give a whole number"),
     ],
 )
 def test_a_block_that_cannot_be_shown_is_refused_before_anything_is_sent(

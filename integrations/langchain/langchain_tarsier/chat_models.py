@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -126,24 +125,38 @@ class ChatTarsier(ChatOpenAI):
     def _part(self, block: str | dict[str, Any]) -> str | dict[str, Any]:
         if isinstance(block, str) or block.get("type") != "video":
             return block
-        extras = block.get("extras") or {}
-        unknown = extras.keys() - {*_RANGE}
-        if unknown:
-            raise UsageError(
-                f"The video block has extras that nobody knows: {', '.join(sorted(unknown))}.",
-                hint=f"It takes {', '.join(_RANGE)}.",
-            )
-        if block.get("url"):
-            return chat_video(block["url"], self.settings, **extras)
-        if not block.get("base64"):
-            raise UsageError("A video block needs a url or base64.", hint="Give a path as its url.")
+        extras = _numbers(block.get("extras") or {})
+        where, data = block.get("url"), block.get("base64")
+        if where and isinstance(where, str):
+            return chat_video(where, self.settings, **extras)
+        if not data or not isinstance(data, str):
+            raise UsageError("A video block needs a url or base64, as text.", hint="Give a path as its url.")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "video"
             try:
-                file.write_bytes(base64.b64decode(block["base64"], validate=True))
-            except binascii.Error as error:
+                file.write_bytes(base64.b64decode(data, validate=True))
+            except ValueError as error:  # binascii.Error is one; letters beyond ASCII are another
                 raise UsageError(
                     "The base64 of a video block cannot be read.", hint="Give a path as its url."
                 ) from error
             own = self.settings.model_copy(update={"allowed_roots": None})  # the file is our own
             return chat_video(file, own, **extras)
+
+
+def _numbers(extras: Any) -> dict[str, Any]:
+    """The extras of a video block. Raises UsageError for unknown ones and for what is no number."""
+    takes = f"It takes {', '.join(_RANGE)}."
+    if not isinstance(extras, dict):
+        raise UsageError(f"The extras of a video block are {extras!r}.", hint=f"Give a dict. {takes}")
+    unknown = extras.keys() - {*_RANGE}
+    if unknown:
+        raise UsageError(
+            f"The video block has extras that nobody knows: {', '.join(sorted(map(str, unknown)))}.",
+            hint=takes,
+        )
+    for name, value in extras.items():
+        kinds = int if name == "frames" else (int, float)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            wanted = "a whole number" if name == "frames" else "a number of seconds"
+            raise UsageError(f"{name} of a video block is {value!r}.", hint=f"Give {wanted}.")
+    return extras
