@@ -110,10 +110,12 @@ def failure(error: sqlite3.DatabaseError, path: Path) -> LibraryError:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    known = connection.execute("PRAGMA application_id").fetchone()[0]
+    connection.execute("BEGIN")  # another process may be making it: all is read as of one moment
+    (known,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    strange = known != APPLICATION_ID
-    if strange and (known or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone()):
+    filled = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
+    if known != APPLICATION_ID and (known or version or filled):
         raise LibraryError(f"{path.name} is another program's database.", hint="Give another path.")
     if version > len(MIGRATIONS):
         raise LibraryTooNew(
