@@ -26,7 +26,7 @@ from tarsier_tools import (
     UsageError,
     VideoService,
 )
-from tarsier_tools.library import VideoLibrary
+from tarsier_tools.library import VideoLibrary, lexical
 from tarsier_tools.library.library import FILE
 from tarsier_tools.library.schema import MIGRATIONS, connect, statements
 from tarsier_tools.library.searching import snippet
@@ -407,3 +407,22 @@ def test_two_processes_fill_one_library_together(tmp_path: Path, films: Path) ->
         assert sorted(row.title for row in library.videos()) == ["a", "b", "c"]
         assert library.stats()["segments: caption"] == 3
         assert library.verify() == []
+
+
+def test_common_words_of_a_query_cost_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a query finds when only texts with its rarer words are scored, beside scoring all."""
+    rng = np.random.default_rng(8)
+    words = np.array(["the", "dog", "cat", "runs", "sleeps", "barks", "zebra"])
+    often = np.array([0.9, 0.4, 0.4, 0.2, 0.2, 0.1, 0.02])
+    texts = [" ".join(words[rng.random(7) < often]) for _ in range(400)]
+    connection = sqlite3.connect(":memory:")
+    lexical.create(connection)
+    lexical.add(connection, enumerate(texts))
+    even = lexical.Within("SELECT rowid FROM terms WHERE rowid % 2 = ?", (0,))
+    queries = ["the zebra runs", "the dog", "the the cat sleeps", "the", "a zebra and the lion", "nothing"]
+    asked = [(query, limit, within) for query in queries for limit in (1, 5, 300) for within in (None, even)]
+    full = [lexical.find(connection, *each) for each in asked]
+    monkeypatch.setattr(lexical, "MAX_SCORED", 20)
+    assert [lexical.find(connection, *each) for each in asked] == full
+    assert {number % 2 for number, _ in full[1]} == {0}
+    connection.close()

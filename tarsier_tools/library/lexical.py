@@ -8,12 +8,23 @@ no word of two characters, as most Chinese words are.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tarsier_tools.terms import terms
 
 MAX_QUERY_TERMS = 64
 """A longer query is searched by its first terms."""
+MAX_SCORED = 10_000
+"""Of more texts that share a term with the query, those that have only its commonest terms are left out: to
+score them takes most of the time, and they would come last."""
+
+
+class Within(NamedTuple):
+    """Which texts may be found: a query of this package's own for their numbers, and its values."""
+
+    query: str
+    values: tuple[object, ...]
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -37,7 +48,9 @@ def remove(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
     connection.executemany("DELETE FROM terms WHERE rowid = ?", ((number,) for number in numbers))
 
 
-def find(connection: sqlite3.Connection, query: str, limit: int) -> list[tuple[int, float]]:
+def find(
+    connection: sqlite3.Connection, query: str, limit: int, within: Within | None = None
+) -> list[tuple[int, float]]:
     """(number, score) of the texts that share a word with the query, the best first.
 
     The score is BM25's: above 0, the higher the better, comparable within one search only.
@@ -45,9 +58,53 @@ def find(connection: sqlite3.Connection, query: str, limit: int) -> list[tuple[i
     wanted = list(dict.fromkeys(terms(query)))[:MAX_QUERY_TERMS]
     if not wanted:
         return []
-    expression = " OR ".join(f'"{term}"' for term in wanted)  # no quotes in a term: it is letters and digits
+    rarest, texts = _rarest(connection, wanted)
+    if len(rarest) < len(wanted) and texts >= limit:
+        best = _scored(connection, wanted, limit, within, having=rarest)
+        if len(best) == limit:
+            return best
+    return _scored(connection, wanted, limit, within)
+
+
+def _scored(
+    connection: sqlite3.Connection,
+    wanted: Sequence[str],
+    limit: int,
+    within: Within | None,
+    having: Sequence[str] = (),
+) -> list[tuple[int, float]]:
+    """The best by all terms, of those texts that have one of ``having``."""
+    statement, values = "SELECT rowid, -bm25(terms) FROM terms WHERE terms MATCH ?", [_any(wanted)]
+    if having:
+        statement += " AND +rowid IN (SELECT rowid FROM terms WHERE terms MATCH ?)"
+        values.append(_any(having))
+    if within:
+        statement += f" AND +rowid IN ({within.query})"
     rows = connection.execute(
-        "SELECT rowid, -bm25(terms) FROM terms WHERE terms MATCH ? ORDER BY 2 DESC, 1 LIMIT ?",
-        (expression, limit),
+        f"{statement} ORDER BY 2 DESC, 1 LIMIT ?", (*values, *(within.values if within else ()), limit)
     )
     return [(int(number), float(score)) for number, score in rows]
+
+
+def _rarest(connection: sqlite3.Connection, wanted: Sequence[str]) -> tuple[list[str], int]:
+    """(terms, texts): the rarest that together are in at most MAX_SCORED texts, but at least one."""
+    counts = {term: _count(connection, term) for term in wanted}
+    kept: list[str] = []
+    texts = 0
+    for term in sorted(wanted, key=lambda term: counts[term]):
+        if texts and texts + counts[term] > MAX_SCORED:
+            break
+        kept.append(term)
+        texts += counts[term]
+    return kept, texts
+
+
+def _count(connection: sqlite3.Connection, term: str) -> int:
+    (count,) = connection.execute(
+        "SELECT count(*) FROM terms WHERE terms MATCH ?", (_any([term]),)
+    ).fetchone()
+    return int(count)
+
+
+def _any(wanted: Sequence[str]) -> str:
+    return " OR ".join(f'"{term}"' for term in wanted)  # no quotes in a term: it is letters and digits

@@ -15,6 +15,7 @@ from tarsier_tools.errors import LibraryError, UnknownVideo, UsageError
 from tarsier_tools.library.checks import problems
 from tarsier_tools.library.embedders import open_embedder
 from tarsier_tools.library.indexing import Added, Indexer, found
+from tarsier_tools.library.lexical import Within
 from tarsier_tools.library.likeness import Duplicates, duplicates
 from tarsier_tools.library.searching import Vectors, path_filter, search
 from tarsier_tools.library.store import Failure, Row, Store
@@ -207,9 +208,9 @@ class VideoLibrary:
         text = arguments.words("query", query)
         if k < 1:
             raise UsageError(f"k is {k}; it must be at least 1.", hint="Leave it away for 10.")
-        allowed = self._allowed(videos, kinds, language, path, start_s, end_s)
+        within = self._within(videos, kinds, language, path, start_s, end_s)
         wanted = k * _CANDIDATES if rewatch_hits else k
-        hits = search(self._store, self._vectors, self._embedder, text, wanted, allowed=allowed)
+        hits = search(self._store, self._vectors, self._embedder, text, wanted, within=within)
         if rewatch_hits:
             hits = rewatch(self._watcher(), hits, text, language=language, on_progress=on_progress)
         return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)
@@ -308,7 +309,7 @@ class VideoLibrary:
             vectors = embedder.passages([text for _, text in rows])
             self._store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))
 
-    def _allowed(
+    def _within(
         self,
         videos: Sequence[str] | None,
         kinds: Sequence[Kind] | None,
@@ -316,8 +317,8 @@ class VideoLibrary:
         path: str | None,
         start_s: float | None,
         end_s: float | None,
-    ) -> set[int] | None:
-        """The rows that pass the filters; None when there are none."""
+    ) -> Within | None:
+        """What passes the filters; None when there are none."""
         conditions: list[str] = []
         values: list[object] = []
         if videos is not None or path is not None:
@@ -337,4 +338,6 @@ class VideoLibrary:
         if end_s is not None:
             conditions.append("start_s < ?")
             values.append(end_s)
-        return self._store.numbers(" AND ".join(conditions), *values) if conditions else None
+        if not conditions:
+            return None
+        return Within(f"SELECT id FROM segments WHERE {' AND '.join(conditions)}", tuple(values))  # noqa: S608

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tarsier_tools.library.embedders import Embedder
+from tarsier_tools.library.lexical import Within
 from tarsier_tools.library.ranking import fuse
 from tarsier_tools.library.store import Store
 from tarsier_tools.passages import Hit, Passage
@@ -38,7 +39,9 @@ class Vectors:
         self._numbers: NDArray[np.int64] = np.zeros(0, np.int64)
         self._matrix: NDArray[np.float32] = np.zeros((0, 0), np.float32)
 
-    def nearest(self, vector: NDArray[np.float32], allowed: Collection[int] | None, limit: int) -> list[int]:
+    def nearest(
+        self, vector: NDArray[np.float32], allowed: NDArray[np.int64] | None, limit: int
+    ) -> list[int]:
         """The rows whose vectors are most like this one, the best first."""
         with self._lock:
             state = self._store.state()
@@ -50,7 +53,7 @@ class Vectors:
             return []
         likeness = matrix @ vector
         if allowed is not None:
-            likeness = np.where(np.isin(numbers, np.fromiter(allowed, np.int64)), likeness, -np.inf)
+            likeness = np.where(np.isin(numbers, allowed, assume_unique=True), likeness, -np.inf)
         count = min(limit, len(numbers))
         best = np.argpartition(-likeness, count - 1)[:count]
         ordered = best[np.argsort(-likeness[best], kind="stable")]
@@ -64,18 +67,17 @@ def search(
     query: str,
     k: int,
     *,
-    allowed: Collection[int] | None,
+    within: Within | None,
 ) -> list[Hit]:
     """The k best hits, the best first.
 
     Args:
-        allowed: rows that pass the filters; None for all.
+        within: what passes the filters; None for all.
     """
     reach = k * _REACH
-    words = store.find_words(query, reach if allowed is None else -1)
-    by_words = [number for number, _ in words if allowed is None or number in allowed][:reach]
-    rankings = {"words": by_words}
+    rankings = {"words": [number for number, _ in store.find_words(query, reach, within)]}
     if embedder is not None:
+        allowed = None if within is None else store.numbers(within)
         rankings["meaning"] = vectors.nearest(embedder.query(query), allowed, reach)
     fused = fuse(list(rankings.values()))
     places = {
@@ -87,12 +89,11 @@ def search(
             passage=passages[number],
             score=score,
             ranks={name: place[number] for name, place in places.items() if number in place},
-            snippet=snippet(passages[number].text, query),
         )
         for number, score in fused
         if number in passages
     ]
-    return merge(hits)[:k]
+    return [hit.model_copy(update={"snippet": snippet(hit.passage.text, query)}) for hit in merge(hits)[:k]]
 
 
 def merge(hits: Sequence[Hit]) -> list[Hit]:
@@ -101,21 +102,22 @@ def merge(hits: Sequence[Hit]) -> list[Hit]:
     The score is the best one's, so that two halves of a scene do not crowd others out or get ahead of them.
     """
     kept: list[Hit] = []
+    places: dict[tuple[str, str], list[int]] = {}
     for hit in hits:
-        for place, better in enumerate(kept):
-            if _neighbours(better.passage, hit.passage):
-                kept[place] = _joined(better, hit)
+        of_video = places.setdefault((hit.passage.video_id, hit.passage.kind), [])
+        for place in of_video:
+            if _neighbours(kept[place].passage, hit.passage):
+                kept[place] = _joined(kept[place], hit)
                 break
         else:
+            of_video.append(len(kept))
             kept.append(hit)
     return kept
 
 
 def _neighbours(one: Passage, other: Passage) -> bool:
     return (
-        one.video_id == other.video_id
-        and one.kind == other.kind
-        and one.start_s - MERGE_GAP_S <= other.end_s
+        one.start_s - MERGE_GAP_S <= other.end_s
         and other.start_s - MERGE_GAP_S <= one.end_s
         and max(one.end_s, other.end_s) - min(one.start_s, other.start_s) <= MERGED_S
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from tarsier_tools.errors import LibraryError, TarsierError
 from tarsier_tools.library import lexical
+from tarsier_tools.library.lexical import Within
 from tarsier_tools.library.schema import connect, failure
 from tarsier_tools.passages import Passage, title
 from tarsier_tools.results import VideoInfo
@@ -272,10 +273,10 @@ class Store:
         marks = ",".join(str(int(number)) for number in numbers)
         return {number: entry.passage for number, entry in self.entries(f"WHERE segments.id IN ({marks})")}
 
-    def numbers(self, condition: str, *values: Any) -> set[int]:
-        """The rows of segments for which a condition of this package's own holds."""
-        rows = self.all(f"SELECT id FROM segments WHERE {condition}", *values)  # noqa: S608
-        return {int(number) for (number,) in rows}
+    def numbers(self, within: Within) -> NDArray[np.int64]:
+        """The rows of these segments."""
+        rows = self.all(within.query, *within.values)
+        return np.fromiter((number for (number,) in rows), np.int64, len(rows))
 
     def _put_segments(self, video: int, entries: Sequence[Entry]) -> None:
         texts: list[tuple[int, str]] = []
@@ -299,10 +300,10 @@ class Store:
             texts.append((int(cursor.lastrowid or 0), passage.text))
         lexical.add(self._connection, texts)
 
-    def find_words(self, query: str, limit: int) -> list[tuple[int, float]]:
+    def find_words(self, query: str, limit: int, within: Within | None) -> list[tuple[int, float]]:
         """(row, BM25) of the segments that share a word with the query, the best first."""
         with self._lock, self._mapped():
-            return lexical.find(self._connection, query, limit)
+            return lexical.find(self._connection, query, limit, within)
 
     # ------------------------------------------------------------ vectors
 
