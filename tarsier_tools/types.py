@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Called as ``on_progress(done, total, message)``; raising :class:`Cancelled` from it stops the work."""
 
+
+class Partial(str):
+    """A progress message that is a piece of the result already, for whoever shows what is known so far."""
+
+    __slots__ = ()
+
+
 SamplingMethod = Literal["uniform", "time", "fps"]
 """How frames are chosen: Tarsier2's rule by frame index, evenly in time, or at a fixed rate."""
 

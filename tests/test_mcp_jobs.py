@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tarsier_mcp.clients import EVERYBODY as LIMITS
 from tarsier_mcp.jobs import Busy, Job, JobStore, Outcome, Picture, UnknownJob
+from tarsier_mcp.replies import unfinished
 from tarsier_mcp.state import JobFiles
 
 from tarsier_tools import Progress, UsageError
+from tarsier_tools.types import Partial
 
 SOON = 10.0
 
@@ -239,6 +242,36 @@ def test_only_so_many_ended_jobs_are_kept_and_the_oldest_go_first(shop: Workshop
             store.get(job.id, "me")
     assert store.get(jobs[5].id, "me") is jobs[5]
     assert store.close()
+
+
+def test_a_job_at_work_keeps_what_is_known_so_far(shop: Workshop) -> None:
+    class Watching(Workshop):
+        def perform(self, tool: str, arguments: dict[str, Any], on_progress: Progress) -> Outcome:
+            on_progress(1, 2, Partial("0:00-0:04 A cat sleeps."))
+            on_progress(1, 2, "describing segment 2 of 2")
+            return shop.perform(tool, arguments, on_progress)
+
+    watching = JobStore(Watching().perform)
+    job = watching.start("me", "slow", {}, lane="model")
+    until(lambda: bool(shop.begun))
+    assert job.partial == ("0:00-0:04 A cat sleeps.",)
+    told = unfinished(job, "at work", LIMITS)
+    assert told.structured_content is not None
+    assert told.structured_content["partial"] == "0:00-0:04 A cat sleeps."
+    assert told.content[0].text.endswith("Known so far:\n0:00-0:04 A cat sleeps.")  # type: ignore[union-attr]
+    shop.gate.set()
+    assert watching.close()
+
+
+def test_of_a_long_partial_result_the_newest_lines_are_shown(store: JobStore) -> None:
+    job = store.start("me", "quick", {}, lane="model")
+    job.partial = tuple(f"{number:05} " + 50 * "x" for number in range(500))
+    told = unfinished(job, "at work", LIMITS)
+    assert told.structured_content is not None
+    shown = told.structured_content["partial"].splitlines()
+    assert shown[-1].startswith("00499")
+    assert shown[0] == f"({500 - len(shown) + 1} lines before)"
+    assert len("\n".join(shown)) < LIMITS.text_chars
 
 
 def test_work_that_takes_too_long_is_stopped_and_says_so(shop: Workshop) -> None:

@@ -25,7 +25,7 @@ from tarsier_tools.errors import (
     VideoNotFound,
     VideoUnreadable,
 )
-from tarsier_tools.types import ModelInfo, Progress, Request, no_progress
+from tarsier_tools.types import ModelInfo, Partial, Progress, Request, no_progress
 from tests.shots_kit import NAMES, RATE, Namer, film, shot_of, with_noise
 
 ROOT = Path(__file__).parents[1]
@@ -224,6 +224,19 @@ class TestResult:
         assert "1 of 5 captions were cut; max_new_tokens allows for more." in result.warnings
         assert "The model wrote nothing about 1 of 5 segments." in result.warnings
         assert texts(result)[2] == ""
+
+    def test_each_segment_is_told_as_soon_as_it_is_known(self, rooms: Path, settings: Settings) -> None:
+        for _ in range(2):  # the second time they are known from the first
+            told: list[str] = []
+
+            def on_progress(done: int, total: int, message: str, told: list[str] = told) -> None:
+                if isinstance(message, Partial):
+                    told.append(message)
+
+            with VideoService(settings, backend=Namer()) as service:
+                result = service.timeline(rooms, on_progress=on_progress)
+            assert [line.split(" ", 1)[1] for line in told] == texts(result)
+            assert told[0].startswith("0:00.0-")
 
     def test_progress_counts_segments(self, rooms: Path, settings: Settings) -> None:
         steps: list[tuple[int, int, str]] = []

@@ -154,7 +154,7 @@ class Calls:
 
     def _answer(self, job: Job, limits: ClientLimits, page: int) -> CallToolResult:
         if not job.done:
-            return replies.unfinished(job, how_far(self._store, job), limits.inline_s)
+            return replies.unfinished(job, how_far(self._store, job), limits)
         answer = replies.finished(job, limits, page)
         more = (answer.structured_content or {}).get("next_page") is not None
         if more:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from tarsier_mcp.lanes import Lane, LaneFull
 from tarsier_tools import Cancelled, Progress
+from tarsier_tools.types import Partial
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ class Step:
     message: str = ""
 
 
+MOST_PARTIAL = 500
+"""Lines of a partial result that are kept."""
+
 Perform = Callable[[str, dict[str, Any], Progress], Outcome]
 """Does the work of a tool: name, checked arguments, progress callback. It may raise Cancelled."""
 
@@ -75,6 +79,7 @@ class Job:
         owner: who began it; nobody else is told that it exists.
         key: what an identical call has too; "" for a job that is never joined.
         kept: its id was given out, so that it goes on when nobody waits for it.
+        partial: lines of the result that are known already, the newest MOST_PARTIAL of them.
         changed_at: of the last step, by ``time.time``; ``finished_at`` is None until the end.
     """
 
@@ -87,6 +92,7 @@ class Job:
     created_at: float = field(default_factory=time.time)
     status: Status = "queued"
     step: Step = Step()
+    partial: tuple[str, ...] = ()
     outcome: Outcome | None = None
     kept: bool = False
     waiters: int = 0
@@ -289,6 +295,8 @@ class JobStore:
                     hint="Ask for a shorter range of the video.",
                 )
             job.step, job.changed_at = Step(done, total, message), time.time()
+            if isinstance(message, Partial):
+                job.partial = (*job.partial, str(message))[-MOST_PARTIAL:]
 
         status: Status
         try:

@@ -33,6 +33,10 @@ _PROGRESS = {
     "anyOf": [{"type": "string"}, {"type": "null"}],
     "description": "How far the job is; null when it has ended.",
 }
+_PARTIAL = {
+    "anyOf": [{"type": "string"}, {"type": "null"}],
+    "description": f"Lines of the answer that are known before its end; null for none. {UNTRUSTED}",
+}
 
 
 CANCELLED_SCHEMA: dict[str, Any] = {
@@ -68,10 +72,11 @@ def output_schema(result: type[BaseModel] | None) -> dict[str, Any]:
                 "description": f"The answer; null while there is none, or too large. {UNTRUSTED}",
             },
             "progress": _PROGRESS,
+            "partial": _PARTIAL,
             "job_id": _JOB_ID,
             "next_page": _NEXT_PAGE,
         },
-        "required": ["status", "result", "progress", "job_id", "next_page"],
+        "required": ["status", "result", "progress", "partial", "job_id", "next_page"],
     }
     return schema | ({"$defs": definitions} if definitions else {})
 
@@ -96,17 +101,28 @@ def told(job: Job, text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
 
 
-def unfinished(job: Job, news: str, wait_s: float) -> CallToolResult:
-    """A call that takes longer than its client waits: the job, and what is known so far."""
+def unfinished(job: Job, news: str, limits: ClientLimits) -> CallToolResult:
+    """A call that takes longer than its client waits: the job, and what is known so far.
+
+    Of a long partial result the newest lines are shown; the job's end has all of them.
+    """
+    partial, left_out = list(job.partial), 0
+    while sum(map(len, partial)) + len(partial) > limits.text_chars // 2:
+        del partial[0]
+        left_out += 1
+    so_far = "\n".join([*([f"({left_out} lines before)"] if left_out else []), *partial]) or None
     text = (
         f"Not done yet: {news}. The work goes on as job {job.id}.\n"
-        f'Call get_job with job_id="{job.id}" for the answer; it waits up to {wait_s:.0f} s at a time. '
-        "cancel_job stops it."
+        f'Call get_job with job_id="{job.id}" for the answer; it waits up to {limits.inline_s:.0f} s at a '
+        "time. cancel_job stops it."
     )
+    if so_far:
+        text += f"\nKnown so far:\n{so_far}"
     structured = {
         "status": "queued" if job.status == "queued" else "running",
         "result": None,
         "progress": news,
+        "partial": so_far,
         "job_id": job.id,
         "next_page": None,
     }
@@ -147,6 +163,7 @@ def finished(job: Job, limits: ClientLimits, page: int) -> CallToolResult:
         "status": "completed",
         "result": result,
         "progress": None,
+        "partial": None,
         "job_id": job.id if next_page else None,
         "next_page": next_page,
     }

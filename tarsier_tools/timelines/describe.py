@@ -26,11 +26,11 @@ from tarsier_tools.media import shots
 from tarsier_tools.media.clips import ClipSpec, DecodedClip, asked_range, largest_gap
 from tarsier_tools.media.source import Source
 from tarsier_tools.results import Coverage, Segment, Timeline, TimeRange, Timings, VideoInfo
-from tarsier_tools.text import format_time
+from tarsier_tools.text import clean_line, format_time
 from tarsier_tools.timelines.chapters import chapters
 from tarsier_tools.timelines.journal import Journal, R, Stretch, content_hash
 from tarsier_tools.timelines.segments import Segmentation, divide
-from tarsier_tools.types import Completion, Progress, Request, Usage
+from tarsier_tools.types import Completion, Partial, Progress, Request, Usage
 from tarsier_tools.workbench import Workbench
 
 _FOLDER = "timelines"
@@ -103,6 +103,9 @@ class _Work:
         self._model_s += time.perf_counter() - opened
         journal = self._journal(Described, self._model_key(backend, prompt))
         left = [each for each in stretches if journal.get(each.start_s, each.end_s) is None]
+        for each in stretches:
+            if (known := journal.get(each.start_s, each.end_s)) is not None:
+                self._on_progress(len(stretches) - len(left), len(stretches), _so_far(known))
         self._describe(backend, prompt, journal, stretches, left)
 
         found = [journal.get(each.start_s, each.end_s) for each in stretches]
@@ -183,9 +186,11 @@ class _Work:
             completions = backend.generate(requests, on_progress=tell)
             self._model_s += time.perf_counter() - began
             for (number, clip), completion in zip(batch, completions, strict=True):
-                journal.add(_record(left[number], clip, completion))
+                record = _record(left[number], clip, completion)
+                journal.add(record)
                 self._usages.append(completion.usage)
-            done += len(batch)
+                done += 1
+                self._on_progress(done, total, _so_far(record))
             tell()
 
     def _journal(self, kind: type[R], parameters: dict[str, object]) -> Journal[R]:
@@ -269,6 +274,12 @@ def _missing_note(missing: Sequence[TimeRange], most: int = 5) -> Iterator[str]:
         more = f" and {len(missing) - most} more" if len(missing) > most else ""
         count = "1 segment" if len(missing) == 1 else f"{len(missing)} segments"
         yield f"{count} could not be decoded and are left out: {spans}{more}."
+
+
+def _so_far(record: Described) -> Partial:
+    """A segment as one line, told as soon as it is described."""
+    times = f"{format_time(record.start_s)}-{format_time(record.end_s)}"
+    return Partial(f"{times} {clean_line(record.text)}")
 
 
 def _reply_warnings(described: Sequence[Described]) -> Iterator[str]:
