@@ -20,6 +20,7 @@ import trustme
 from openai_server import KEY, MAX_PIXELS, Behaviour, Handler, OpenAIServer, as_clip, serving
 
 from tarsier_tools.backends.remote import RemoteBackend, client, served_models
+from tarsier_tools.backends.remote.replies import Reply
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import (
     BackendError,
@@ -419,3 +420,20 @@ def test_scoring_fails_in_the_same_words() -> None:
         pytest.raises(BackendFailed, match="EngineCore died"),
     ):
         backend.score([ScoreRequest(CLIP, "Is there a dog?", ("Yes", "No"))])
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"a \ud83d b", "a \ufffd b"),
+        (r"a \uDE00", "a \ufffd"),
+        (r"\ud83d\ude00 \ud800", "\U0001f600 \ufffd"),
+        (r"\\ud800 \udfff", r"\ud800" + " \ufffd"),
+    ],
+)
+def test_half_a_character_in_a_reply_is_replaced_and_the_rest_is_kept(written: str, read: str) -> None:
+    reply = Reply()
+    reply.add(b'{"choices": [{"message": {"content": "%s"}, "finish_reason": "stop"}]}' % written.encode())
+    assert reply.text == read
+    with pytest.raises(ValueError, match="not an answer"):
+        Reply().add(b'{"choices": [{"message": {"content": "\\ud800')

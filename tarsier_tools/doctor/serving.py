@@ -28,7 +28,7 @@ def check_probabilities(backend: Backend) -> Finding:
     if scoring == "texts":
         return Finding(name="probabilities", status="ok", detail="Any reply can be scored.")
     lost = (
-        "only single words can be scored: checked captions and likelihoods are not to be had"
+        "only single words can be scored: checked captions and locating ask yes or no instead"
         if scoring == "words"
         else "none are given: yes/no, choices and locating fall back to what the model writes"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,6 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 from tarsier_tools.text import clean_line
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class ServerTrouble(Exception):
@@ -159,6 +163,14 @@ def read_tokens(data: bytes) -> tuple[int, ...]:
     return tuple(_read(_Tokens, data).tokens)
 
 
+def _without_halves(data: bytes) -> bytes:
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return data
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text).encode()
+
+
 def _prompt_token(place: Mapping[int, _PromptToken] | None) -> tuple[int, float]:
     """The prompt's own token comes first; the likeliest one may follow it."""
     if not place:
@@ -169,7 +181,13 @@ def _prompt_token(place: Mapping[int, _PromptToken] | None) -> tuple[int, float]
 
 def _read(kind: type[_Kind], data: bytes) -> _Kind:
     try:
-        return kind.model_validate_json(data)
+        try:
+            return kind.model_validate_json(data)
+        except ValidationError:
+            if b"\\ud" not in data.lower():
+                raise
+            # Half of a surrogate pair: some servers cut text anywhere. It is no character; the rest is.
+            return kind.model_validate_json(_without_halves(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
