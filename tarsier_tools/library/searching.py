@@ -51,7 +51,7 @@ class Vectors:
             numbers, matrix = self._numbers, self._matrix
         if not len(numbers):
             return []
-        likeness = matrix @ vector
+        likeness = np.vecdot(matrix, vector)  # not @, whose threads wait for each other on a busy machine
         if allowed is not None:
             likeness = np.where(np.isin(numbers, allowed, assume_unique=True), likeness, -np.inf)
         count = min(limit, len(numbers))
