@@ -1,7 +1,8 @@
 # make demo    set up and run the main job on the bundled model
 # make test    set up and run the tests
 # make test-matrix   test the framework packages at the oldest versions they allow
-# make test-clients  use the MCP server with real clients, each in an environment of its own (needs npm)
+# make test-clients  use the MCP server with real clients, each in an environment of its own (needs npm);
+#                    CLIENTS="inspector claude-code" for some of them
 # make lint    formatting, lint rules, types
 # make test-vllm  the tests against a real vLLM server, on the CPU (the first time installs 2.5 GB)
 # make bench   measure again what the README and benchmarks/RESULTS.md say (long)
@@ -41,7 +42,7 @@ test-vllm: $(VENV)/.dev $(VLLM)/.ready
 	TARSIER_REQUIRE_ALL=1 TARSIER_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/python -m pytest -m vllm
 
 test-clients: $(VENV)/.dev
-	$(BIN)/python tests/clients/run.py
+	$(BIN)/python tests/clients/run.py $(CLIENTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
