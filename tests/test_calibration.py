@@ -193,7 +193,9 @@ class TestTheFile:
             found = videos.locate(film, BOW, end_s=8)
         assert found.best_confidence is None
         assert "not calibrated" in found.score_kind
-        assert any("fitted for other weights" in warning for warning in found.warnings)
+        (told,) = [warning for warning in found.warnings if "fitted for other weights" in warning]
+        assert told.startswith("The calibration was")
+        assert told.endswith("So scores are raw.")
 
     def test_windows_unlike_those_of_the_set_are_told_of(self, film: Path, tmp_path: Path) -> None:
         backend = Oracle({})

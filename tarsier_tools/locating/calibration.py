@@ -112,7 +112,7 @@ def find(settings: Settings, info: ModelInfo, method: ScorerName, language: Lang
     except UsageError as error:
         if settings.calibration is not None:
             raise
-        return Found(warnings=(f"The calibration beside the model is not used: {error.message}",))
+        return Found(warnings=(f"{error.message} So scores are raw.",))
 
 
 def load(path: Path) -> Calibration:
@@ -232,19 +232,19 @@ def geometry_warnings(fit: Fit, window_s: float, frames: int) -> tuple[str, ...]
 def _usable(file: Calibration, info: ModelInfo, method: ScorerName, language: Language) -> Found:
     if file.fingerprint != fingerprint(info):
         raise UsageError(
-            f"it was fitted for other weights ({file.model}), not for those of {info.name}.",
+            f"The calibration was fitted for other weights ({file.model}), not for those of {info.name}.",
             hint="Fit one for this model with: tarsier-tools calibrate.",
         )
     fits = {fit.method: fit for fit in file.fits}
     if method not in fits:
         raise UsageError(
-            f"it is for {', '.join(fits) or 'nothing'}, not for the method {method}.",
+            f"The calibration is for {', '.join(fits) or 'nothing'}, not for the method {method}.",
             hint="Fit one for this method with: tarsier-tools calibrate --method.",
         )
     fit = fits[method]
     if fit.prompts != prompt_version(method, fit.languages):
         raise UsageError(
-            "it was fitted with other prompts than this version has.",
+            "The calibration was fitted with other prompts than this version has.",
             hint="Fit it anew with: tarsier-tools calibrate.",
         )
     if not any(languages.same(tag, language) for tag in fit.languages):
