@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HASH_BITS = 256
 NEAR_BITS = 56
 """Hashes that differ in at most so many bits are of the same picture; those of two others differ in 128 on
-average. Measured, as SHARE: "Near-duplicates" in benchmarks/RESULTS.md."""
+average. Measured, as SHARE: "Library: near-duplicates" in benchmarks/RESULTS.md."""
 SHARE = 0.5
 """Videos are alike when so many of the pictures of each are in the other."""
 LENGTHS = 0.1, 5.0

