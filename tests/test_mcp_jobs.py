@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tarsier_mcp.clients import EVERYBODY as LIMITS
+from tarsier_mcp.follow import how_far
 from tarsier_mcp.jobs import Busy, Job, JobStore, Outcome, Picture, UnknownJob
 from tarsier_mcp.replies import unfinished
 from tarsier_mcp.state import JobFiles
@@ -261,6 +262,24 @@ def test_a_job_at_work_keeps_what_is_known_so_far(shop: Workshop) -> None:
     assert told.content[0].text.endswith("Known so far:\n0:00-0:04 A cat sleeps.")  # type: ignore[union-attr]
     shop.gate.set()
     assert watching.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [("answering", "answering 1 of 5"), ("describing segment 2 of 5", "describing segment 2 of 5")],
+)
+def test_how_far_a_job_is_is_counted_once(message: str, said: str, shop: Workshop) -> None:
+    class Counting(Workshop):
+        def perform(self, tool: str, arguments: dict[str, Any], on_progress: Progress) -> Outcome:
+            on_progress(1, 5, message)
+            shop.gate.wait(SOON)
+            return Outcome("done")
+
+    counting = JobStore(Counting().perform)
+    job = begin(counting)
+    until(lambda: how_far(counting, job) == said)
+    shop.gate.set()
+    assert counting.close()
 
 
 def test_of_a_long_partial_result_the_newest_lines_are_shown(store: JobStore) -> None:

@@ -176,7 +176,11 @@ def _answers(url: str) -> bool:
         (["--client-limits", "nowhere.json"], "cannot be read"),
         (["--backend", "gpt"], "backend"),
         (["--inline-seconds", "0"], "above 0"),
-        (["--parallel", "none"], "invalid"),
+        (["--inline-seconds", "soon"], "a number above 0, not 'soon'"),
+        (["--parallel", "none"], "a whole number of at least 1, not 'none'"),
+        (["--http", "--port", "99999"], "from 1 to 65535, not '99999'"),
+        (["--http", "--path", "mcp"], "must begin with /"),
+        (["--http", "--public-url", "video.example.com"], "must be like https://"),
         (["--no-such-option"], "unrecognized"),
     ],
 )
@@ -192,6 +196,15 @@ def test_a_command_line_that_makes_no_sense_is_refused_in_a_sentence(
         main(arguments)
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_port_that_somebody_else_has_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(SystemExit):
+        main(["--http", "--allow", str(tmp_path), "--port", str(other.getsockname()[1])])
+    assert "Give another --host or --port." in capsys.readouterr().err
 
 
 def test_the_version_and_the_help_need_no_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
             anyio.run(server.mcp.run_stdio_async)
         _leave(server)
         return
-    from tarsier_mcp.http import HttpOptions, check_exposure, listener, make_app
+    from tarsier_mcp.http import HttpOptions, check_exposure, check_free, listener, make_app
 
     http_options = HttpOptions(
         host=options.host,
@@ -82,6 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     auth = _auth(options)
     check_exposure(http_options, authenticated=auth is not None)
+    check_free(http_options)
     with TarsierServer(replace(server_options, auth=auth)) as server:
         logging.getLogger(__name__).info(
             "Listening on http://%s:%d%s", http_options.host, http_options.port, http_options.path
@@ -255,10 +256,13 @@ def _parser() -> argparse.ArgumentParser:
     http = parser.add_argument_group("over HTTP")
     http.add_argument("--http", action="store_true", help="serve Streamable HTTP instead of stdio")
     http.add_argument("--host", default="127.0.0.1")
-    http.add_argument("--port", type=int, default=8000)
-    http.add_argument("--path", default="/mcp")
+    http.add_argument("--port", type=_port, default=8000)
+    http.add_argument("--path", type=_path, default="/mcp")
     http.add_argument(
-        "--public-url", default="", help="where clients reach the server, for example behind a proxy"
+        "--public-url",
+        type=_address,
+        default="",
+        help="where clients reach the server, for example behind a proxy",
     )
     http.add_argument("--allow-host", action="append", default=[], metavar="NAME[:PORT]")
     http.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
@@ -277,14 +281,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"must begin with /, unlike {text!r}")
+    return text
+
+
+def _address(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"must be like https://video.example.com/mcp, not {text!r}")
+    return text

@@ -57,8 +57,9 @@ def how_far(store: JobStore, job: Job) -> str:
         ahead = store.ahead_of(job)
         return f"waiting, {ahead} ahead" if ahead else "about to begin"
     step = job.step
-    counted = f" {step.done} of {step.total}" if step.total > 1 else ""
-    return f"{step.message or 'working'}{counted}"
+    message = step.message or "working"
+    counts = step.total > 1 and f" of {step.total}" not in message  # some say themselves how many there are
+    return f"{message} {step.done} of {step.total}" if counts else message
 
 
 def _age(job: Job) -> float:

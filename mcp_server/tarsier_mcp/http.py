@@ -7,6 +7,8 @@ session is kept, because then any number of connections, restarts and versions o
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +77,26 @@ def check_exposure(options: HttpOptions, *, authenticated: bool) -> None:
             f"Listening on {options.host}, the server must know the name that clients use for it.",
             hint="Give --public-url https://name/mcp, or --allow-host NAME.",
         )
+
+
+def check_free(options: HttpOptions) -> None:
+    """Refuse an address that cannot be listened on, before anything is started.
+
+    Raises UsageError.
+    """
+    kind = socket.SOCK_STREAM
+    try:
+        for family, _, protocol, _, address in socket.getaddrinfo(options.host, options.port, type=kind):
+            with socket.socket(family, kind, protocol) as probe:
+                if os.name == "posix":  # a port is free again while its last connections expire
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+            break  # of one name that has several, the others may be missing on this machine
+    except OSError as error:
+        raise UsageError(
+            f"The server cannot listen on {options.host}, port {options.port}: {error.strerror}.",
+            hint="Give another --host or --port.",
+        ) from None
 
 
 def security_of(options: HttpOptions) -> TransportSecuritySettings:

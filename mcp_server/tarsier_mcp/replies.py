@@ -113,7 +113,7 @@ def unfinished(job: Job, news: str, limits: ClientLimits) -> CallToolResult:
     so_far = "\n".join([*([f"({left_out} lines before)"] if left_out else []), *partial]) or None
     text = (
         f"Not done yet: {news}. The work goes on as job {job.id}.\n"
-        f'Call get_job with job_id="{job.id}" for the answer; it waits up to {limits.inline_s:.0f} s at a '
+        f'Call get_job with job_id="{job.id}" for the answer; it waits up to {limits.inline_s:g} s at a '
         "time. cancel_job stops it."
     )
     if so_far:
