@@ -138,7 +138,7 @@ def fill(store: Store, words: Words, embedder: Fixed, total: int) -> None:
                 model="made up",
                 look=bytes(32 * count),
             )
-        rows = store.without_vector(PER_VIDEO)
+        rows = store.without_vector(PER_VIDEO, after=first)
         vectors = embedder.passages([text for _, text in rows])
         store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))
 

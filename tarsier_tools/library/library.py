@@ -304,7 +304,9 @@ class VideoLibrary:
             return
         self._store.set_meta("embedder", embedder.name)
         total = self._store.counts()["segments"]
-        while rows := self._store.without_vector(_TOGETHER):
+        last = 0
+        while rows := self._store.without_vector(_TOGETHER, after=last):
+            last = rows[-1][0]
             on_progress(self._store.counts()["vectors"], total, "making vectors")
             vectors = embedder.passages([text for _, text in rows])
             self._store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))

@@ -307,10 +307,12 @@ class Store:
 
     # ------------------------------------------------------------ vectors
 
-    def without_vector(self, limit: int) -> list[tuple[int, str]]:
-        """(row, text) of segments that have no vector yet."""
+    def without_vector(self, limit: int, *, after: int = 0) -> list[tuple[int, str]]:
+        """(row, text) of segments that have no vector yet, of the rows after this one."""
         rows = self.all(
-            "SELECT id, text FROM segments WHERE id NOT IN (SELECT segment FROM vectors) ORDER BY id LIMIT ?",
+            "SELECT id, text FROM segments "
+            "WHERE id > ? AND id NOT IN (SELECT segment FROM vectors) ORDER BY id LIMIT ?",
+            after,
             limit,
         )
         return [(int(number), str(text)) for number, text in rows]
