@@ -41,7 +41,7 @@ agent = create_agent(
 )
 state = agent.invoke({"messages": [HumanMessage(f"When does this happen in {video}: {event}?")]})
 for message in state["messages"]:
-    if isinstance(message, ToolMessage):
+    if isinstance(message, ToolMessage) and message.status == "success":
         (found,) = message.artifact.events  # the typed result, not only the text
         print("The tool found:", [(segment.start_s, segment.end_s) for segment in found.segments])
 print(state["messages"][-1].content)

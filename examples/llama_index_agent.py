@@ -36,7 +36,7 @@ async def main() -> None:
     )
     handler = agent.run(f"When does this happen in {video}: {event}?")
     async for step in handler.stream_events():
-        if isinstance(step, ToolCallResult):
+        if isinstance(step, ToolCallResult) and not step.tool_output.is_error:
             (found,) = step.tool_output.raw_output.result.events  # the typed result, not only the text
             print("The tool found:", [(segment.start_s, segment.end_s) for segment in found.segments])
     print(await handler)

@@ -30,9 +30,9 @@ SAYS: dict[str, tuple[str, ...]] = {
 """What each of them must say, besides ending well."""
 
 
-def run(name: str, **variables: str) -> str:
+def run(name: str, *arguments: str, **variables: str) -> str:
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name],
+        [sys.executable, EXAMPLES / name, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -53,6 +53,11 @@ def test_an_example_says_what_is_true(name: str) -> None:
     said = run(name)
     for words in SAYS[name]:
         assert words in said
+
+
+@pytest.mark.parametrize("name", ["langchain_agent.py", "llama_index_agent.py"])
+def test_an_agent_that_is_given_no_video_is_told_so(name: str) -> None:
+    assert "There is no file missing.mp4." in run(name, "missing.mp4")
 
 
 @pytest.mark.enable_socket
