@@ -77,6 +77,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/locate.py --write
 	$(BIN)/python benchmarks/verify.py --write
 	$(BIN)/python benchmarks/timeline.py --write
+	$(BIN)/python benchmarks/convert.py --write
+	$(BIN)/python benchmarks/library_search.py --write
+	$(BIN)/python benchmarks/library.py --write
 	$(BIN)/python training/evaluate.py --clips 300
 
 clean:
