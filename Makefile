@@ -79,7 +79,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python benchmarks/convert.py --write
 	$(BIN)/python benchmarks/library_search.py --write
-	$(BIN)/python benchmarks/library.py --write
+	for part in overhead quality lookalikes kills; do $(BIN)/python benchmarks/library.py $$part --write; done
 	$(BIN)/python training/evaluate.py --clips 300
 
 clean:
