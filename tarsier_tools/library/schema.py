@@ -7,6 +7,7 @@ has had.
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from tarsier_tools.errors import LibraryError, LibraryLocked, LibraryTooNew
@@ -75,6 +76,7 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 _BUSY_S = 30.0
+_RETRY_S = 0.02
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -123,7 +125,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"knows up to {len(MIGRATIONS)}).",
             hint="Type: pip install --upgrade tarsier-tools",
         )
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     if version == len(MIGRATIONS):
@@ -140,6 +142,23 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and writers share the file.
+
+    While another process does the same SQLite says at once that the file is locked, instead of waiting as
+    everywhere else.
+    """
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def statements(script: str) -> list[str]:
