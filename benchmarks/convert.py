@@ -104,13 +104,15 @@ def main() -> None:
         size = build(source, int(arguments.gb * 1e9))
         copy = ["cp", "-r", "--reflink=never", str(source), str(target)]
         convert = [sys.executable, "-m", "tarsier_tools", "convert", str(source), str(target)]
-        seconds: dict[str, list[float]] = {"cp": [], "cp, sync": [], "convert": []}
+        seconds: dict[str, list[float]] = {"cp": [], "cp, sync": [], "cp, sync, sha256sum": [], "convert": []}
         memory = 0
         for _ in range(arguments.repeats):
             took, _ = timed(copy)
             seconds["cp"].append(took)
             took += timed(["sync", "-f", str(target)])[0]
             seconds["cp, sync"].append(took)
+            took += timed(["sha256sum", *map(str, sorted(target.glob("*.safetensors")))])[0]
+            seconds["cp, sync, sha256sum"].append(took)
             shutil.rmtree(target)
             took, memory = timed(convert)
             seconds["convert"].append(took)
