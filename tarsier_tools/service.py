@@ -40,7 +40,6 @@ from tarsier_tools.results import (
     VideoInfo,
 )
 from tarsier_tools.timelines.describe import Wanted, describe
-from tarsier_tools.timelines.journal import content_hash
 from tarsier_tools.timelines.segments import MAX_SEGMENT_S, Segmentation, lengths
 from tarsier_tools.types import Progress, SamplingMethod, no_progress
 from tarsier_tools.workbench import Workbench
@@ -291,8 +290,7 @@ class VideoService:
 
     def identify(self, video: str | Path, *, on_progress: Progress = no_progress) -> str:
         """The hex SHA-256 of a video's bytes: the same for copies, whatever they are called."""
-        source = self._bench.resolve(video, on_progress)
-        return content_hash(source.path, lambda: on_progress(0, 1, "reading the file"))
+        return self._bench.content(self._bench.resolve(video, on_progress), on_progress)
 
     def subtitles(self, video: str | Path, *, on_progress: Progress = no_progress) -> tuple[Subtitles, ...]:
         """The subtitle tracks of a video, and the .srt and .vtt files beside it, that are text."""

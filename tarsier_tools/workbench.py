@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 from tarsier_tools.backends import choose_backend, open_backend
@@ -16,12 +16,16 @@ from tarsier_tools.backends.base import Backend
 from tarsier_tools.clip_cache import ClipCache, file_stamp
 from tarsier_tools.config import MiB, Settings
 from tarsier_tools.decoding import Decoding
-from tarsier_tools.errors import UsageError, VideoNotFound
+from tarsier_tools.errors import UsageError, VideoNotFound, VideoUnreadable
 from tarsier_tools.grounding import Asked, Seen, clip_warnings
 from tarsier_tools.media import source as sources
 from tarsier_tools.media.clips import ClipSpec, DecodedClip, check_spec
 from tarsier_tools.prompts import Language
+from tarsier_tools.timelines.journal import content_hash
 from tarsier_tools.types import Progress
+
+_MOST_CONTENTS = 1024
+"""Files whose hash is remembered."""
 
 
 class Workbench:
@@ -41,6 +45,7 @@ class Workbench:
         self._opened: Backend | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._contents: dict[Hashable, str] = {}
         self._clips = ClipCache(settings.clip_cache_mb * MiB)
 
     @property
@@ -80,6 +85,27 @@ class Workbench:
             video_s=time.perf_counter() - began,
             warnings=clip_warnings(decoded, spec),
         )
+
+    def content(self, source: sources.Source, on_progress: Progress) -> str:
+        """The hex SHA-256 of a video's bytes, read once for as long as the file stays as it is.
+
+        Raises VideoUnreadable when something cannot be read.
+        """
+        try:
+            key = (source.path, file_stamp(source.path))
+        except OSError as error:
+            raise VideoUnreadable(
+                f"{source.path.name} cannot be read: {error.strerror}.", hint="Check the file."
+            ) from error
+        with self._lock:
+            known = self._contents.pop(key, None)
+        if known is None:
+            known = content_hash(source.path, lambda: on_progress(0, 1, "reading the file"))
+        with self._lock:
+            self._contents[key] = known  # the latest used is the last
+            while len(self._contents) > _MOST_CONTENTS:
+                del self._contents[next(iter(self._contents))]
+        return known
 
     def windows(
         self, source: sources.Source, specs: Sequence[ClipSpec], on_progress: Progress

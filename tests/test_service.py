@@ -586,3 +586,20 @@ class TestIsolation:
         videos.close()
         with pytest.raises(UsageError, match="worker is closed"):
             worker.call(len, "", timeout_s=1)
+
+
+def test_the_bytes_of_a_video_are_read_once_as_long_as_it_stays_as_it_is(tmp_path: Path) -> None:
+    path = Path(shutil.copy(VIDEO, tmp_path / "film.mp4"))
+    heard: list[str] = []
+    with VideoService() as videos:
+
+        def content() -> str:
+            return videos.identify(path, on_progress=lambda done, total, message: heard.append(message))
+
+        first = content()
+        assert heard == ["reading the file"]
+        assert content() == first
+        assert heard == ["reading the file"]
+        path.write_bytes(path.read_bytes() + b"more")
+        assert content() != first
+        assert heard == ["reading the file", "reading the file"]

@@ -28,7 +28,7 @@ from tarsier_tools.media.source import Source
 from tarsier_tools.results import Coverage, Segment, Timeline, TimeRange, Timings, VideoInfo
 from tarsier_tools.text import clean_line, format_time
 from tarsier_tools.timelines.chapters import chapters
-from tarsier_tools.timelines.journal import Journal, R, Stretch, content_hash
+from tarsier_tools.timelines.journal import Journal, R, Stretch
 from tarsier_tools.timelines.segments import Segmentation, divide
 from tarsier_tools.types import Completion, Partial, Progress, Request, Usage
 from tarsier_tools.workbench import Workbench
@@ -88,7 +88,7 @@ class _Work:
         self._source: Source = bench.resolve(video, on_progress)
         self._info: VideoInfo = bench.decoding.info(self._source)
         self._asked, self._notes = asked_range(wanted.spec, self._info)
-        self._content = content_hash(self._source.path, lambda: on_progress(0, 1, "reading the file"))
+        self._content = bench.content(self._source, on_progress)
         self._usages: list[Usage] = []
         self._model_s = 0.0
 
