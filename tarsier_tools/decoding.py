@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tarsier_tools.config import Settings
 from tarsier_tools.frames import FramesWanted, probe, view_frames, write_frames
@@ -48,26 +48,13 @@ class Decoding:
 
     def clip(self, source: Source, spec: ClipSpec, on_progress: Progress) -> DecodedClip:
         """The frames of a range of a video, as a model is shown them."""
-        decoder = self._settings.decoder
+        how = self._how(source)
         if self._settings.isolate:
             on_progress(0, 1, "reading frames")
             return read_clip_isolated(
-                self._isolated(),
-                source.path,
-                source=source.name,
-                spec=spec,
-                decoder=decoder,
-                limits=self._limits,
-                timeout_s=self._limits.timeout_s,
+                self._isolated(), source.path, spec=spec, timeout_s=self._limits.timeout_s, **how
             )
-        return read_clip(
-            source.path,
-            source=source.name,
-            spec=spec,
-            decoder=decoder,
-            limits=self._limits,
-            on_progress=on_progress,
-        )
+        return read_clip(source.path, spec=spec, on_progress=on_progress, **how)
 
     def clips(
         self, source: Source, specs: Sequence[ClipSpec], on_progress: Progress
@@ -76,51 +63,23 @@ class Decoding:
 
         In the worker they come in batches, and progress is told between those.
         """
+        wanted: dict[str, Any] = {"specs": specs, "on_progress": on_progress, **self._how(source)}
         if self._settings.isolate:
-            yield from read_clips_isolated(
-                self._isolated(),
-                source.path,
-                source=source.name,
-                specs=specs,
-                decoder=self._settings.decoder,
-                limits=self._limits,
-                on_progress=on_progress,
-                timeout_s=self._limits.timeout_s,
-            )
-            return
-        yield from read_clips(
-            source.path,
-            source=source.name,
-            specs=specs,
-            decoder=self._settings.decoder,
-            limits=self._limits,
-            on_progress=on_progress,
-        )
+            timeout_s = self._limits.timeout_s
+            yield from read_clips_isolated(self._isolated(), source.path, timeout_s=timeout_s, **wanted)
+        else:
+            yield from read_clips(source.path, **wanted)
 
     def cuts(
         self, source: Source, stretches: Sequence[TimeRange], on_progress: Progress
     ) -> Iterator[tuple[TimeRange, tuple[float, ...]]]:
         """The cuts in stretches of a video, see :func:`~tarsier_tools.media.shots.find_cuts`."""
+        wanted: dict[str, Any] = {"stretches": stretches, "on_progress": on_progress, **self._how(source)}
         if self._settings.isolate:
-            yield from find_cuts_isolated(
-                self._isolated(),
-                source.path,
-                source=source.name,
-                stretches=stretches,
-                decoder=self._settings.decoder,
-                limits=self._limits,
-                on_progress=on_progress,
-                timeout_s=self._limits.timeout_s,
-            )
-            return
-        yield from find_cuts(
-            source.path,
-            source=source.name,
-            stretches=stretches,
-            decoder=self._settings.decoder,
-            limits=self._limits,
-            on_progress=on_progress,
-        )
+            timeout_s = self._limits.timeout_s
+            yield from find_cuts_isolated(self._isolated(), source.path, timeout_s=timeout_s, **wanted)
+        else:
+            yield from find_cuts(source.path, **wanted)
 
     def frames(
         self, source: Source, wanted: FramesWanted, out_dir: Path, overwrite: bool, on_progress: Progress
@@ -162,6 +121,10 @@ class Decoding:
             worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
+
+    def _how(self, source: Source) -> dict[str, Any]:
+        """What every reading of a video is told, in this process and in the worker."""
+        return {"source": source.name, "decoder": self._settings.decoder, "limits": self._limits}
 
     def _isolated(self) -> DecodeWorker:
         with self._lock:
