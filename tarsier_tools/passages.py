@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tarsier_tools import arguments
 from tarsier_tools.media.subtitles import Subtitles
 from tarsier_tools.results import Caption, Segment, Timeline
-from tarsier_tools.text import format_time
+from tarsier_tools.text import clean_line, format_range, format_time
 from tarsier_tools.types import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ class Passage(BaseModel):
     language: str = Field(default="", description="Of the text, as a BCP 47 tag; empty when not known.")
     model: str = Field(default="", description="Which model wrote it; empty for none.")
 
+    @property
+    def citation(self) -> str:
+        """``file @ MM:SS-MM:SS``: the file's name and the stretch in whole seconds, to look it up by."""
+        name = _path(self.source).name or self.source
+        return f"{clean_line(name)} @ {format_range(self.start_s, self.end_s)}"
+
     def metadata(self) -> dict[str, str | int | float]:
         """Flat scalars without None, which every vector store takes; times in seconds."""
         return {
@@ -58,6 +64,7 @@ class Passage(BaseModel):
             "start": round(self.start_s, 3),
             "end": round(self.end_s, 3),
             "start_timestamp": format_time(self.start_s, 0),
+            "citation": self.citation,
             "duration": round(self.duration_s, 3),
             "segment": self.number,
             "type": self.kind,
@@ -180,5 +187,8 @@ def _passages(
 
 def title(source: str) -> str:
     """The name of the file at a path or URL, without its ending."""
-    path = unquote(urlsplit(source).path) if "://" in source else source
-    return PurePath(path).stem or source
+    return _path(source).stem or source
+
+
+def _path(source: str) -> PurePath:
+    return PurePath(unquote(urlsplit(source).path) if "://" in source else source)

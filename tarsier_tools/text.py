@@ -6,6 +6,7 @@ overwrite a terminal, and marks that turn the reading direction around. None of 
 
 from __future__ import annotations
 
+import math
 import re
 
 _SEQUENCES = re.compile(
@@ -64,3 +65,18 @@ def format_time(seconds: float, digits: int = 1) -> str:
     hours, minute = divmod(minutes, 60)
     head = f"{hours}:{minute:02d}" if hours else f"{minute}"
     return f"{head}:{second:02d}" + (f".{fraction:0{digits}d}" if digits else "")
+
+
+def format_range(start_s: float, end_s: float) -> str:
+    """``MM:SS-MM:SS``, or ``H:MM:SS-H:MM:SS`` from an hour on: whole seconds that hold all of a stretch.
+
+    An end up to a tenth of a second past a whole one is that one, so that a video of 10.04 s ends at 00:10.
+    """
+    first = math.floor(start_s)
+    return "-".join(_clock(whole) for whole in (first, max(first + 1, math.ceil(end_s - 0.1))))
+
+
+def _clock(seconds: int) -> str:
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute:02d}:{second:02d}"

@@ -8,7 +8,7 @@ import pytest
 
 from tarsier_tools.cli.bar import ASCII, draw
 from tarsier_tools.results import Segment, TimeRange
-from tarsier_tools.text import clean, clean_line, escape_json, format_time, parse_time
+from tarsier_tools.text import clean, clean_line, escape_json, format_range, format_time, parse_time
 
 TIMES = {
     "0": 0.0,
@@ -47,6 +47,22 @@ def test_a_time_is_rounded_before_it_is_cut_into_minutes(seconds: float, text: s
 @pytest.mark.parametrize("seconds", [0.0, 7.125, 61.5, 3600.0, 7384.5])
 def test_a_time_that_was_written_reads_back_the_same(seconds: float) -> None:
     assert parse_time(format_time(seconds, 3)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "text"),
+    [
+        (4.25, 7.1, "00:04-00:07"),
+        (4.99, 7.2, "00:04-00:08"),
+        (0, 10.04, "00:00-00:10"),
+        (5, 5.05, "00:05-00:06"),
+        (3599.5, 3723, "59:59-1:02:03"),
+    ],
+)
+def test_a_range_is_written_in_the_whole_seconds_that_hold_it(
+    start_s: float, end_s: float, text: str
+) -> None:
+    assert format_range(start_s, end_s) == text
 
 
 HOSTILE = {

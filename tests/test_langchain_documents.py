@@ -25,7 +25,7 @@ from tarsier_tools.selfcheck.world import Scene, random_scene
 
 VIDEO = Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4"
 KEYS = {
-    *("source", "video_id", "title", "start", "end", "start_timestamp"),
+    *("source", "video_id", "title", "start", "end", "start_timestamp", "citation"),
     *("duration", "segment", "type", "language", "model"),
 }
 
