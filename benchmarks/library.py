@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,7 @@ from tarsier_tools import (  # noqa: E402
     VideoService,
 )
 from tarsier_tools.library import VideoLibrary  # noqa: E402
+from tarsier_tools.library.sqlite_store import FILE  # noqa: E402
 from tarsier_tools.media.writer import write_mp4  # noqa: E402
 from tarsier_tools.selfcheck.language import Language, event_phrase  # noqa: E402
 from tarsier_tools.selfcheck.world import Scene, random_scene  # noqa: E402
@@ -226,9 +228,11 @@ def kills(folder: Path, count: int, seed: int = 1) -> str:
         with VideoLibrary(target, embedder="none") as library:
             corrupt += bool(library.verify())
             # What the killed process had claimed is free after a minute; here nobody waits for that.
-            library._store.run("DELETE FROM claims")
+            with sqlite3.connect(target / FILE) as file:
+                file.execute("DELETE FROM claims")
+            file.close()
             now = {row.content for row in library.videos()}
-            segments = {entry.passage.video_id for _, entry in library._store.entries()}
+            segments = {row.uuid for row in library.videos() if library.passages(row.uuid)}
             lost += len(known - now) + len({row.uuid for row in library.videos()} - segments)
         known = now
         if len(known) == len(watched):  # full: begin a new one

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from report import publish, table  # noqa: E402
 
 from tarsier_tools.library import VideoLibrary  # noqa: E402
-from tarsier_tools.library.store import Entry, Store  # noqa: E402
+from tarsier_tools.library.stores import Entry, Store  # noqa: E402
 from tarsier_tools.passages import Passage  # noqa: E402
 from tarsier_tools.results import VideoInfo  # noqa: E402
 
@@ -126,21 +126,20 @@ def fill(store: Store, words: Words, embedder: Fixed, total: int) -> None:
             size_bytes=1,
             decoder="pyav",
         )
-        with store.transaction():
-            entries = list(segments(words, video, count))
-            store.put_video(
-                video,
-                f"{video}.mp4",
-                "",
-                info,
-                entries,
-                language="en",
-                model="made up",
-                look=bytes(32 * count),
-            )
-        rows = store.without_vector(PER_VIDEO, after=first)
+        store.put_video(
+            video,
+            f"{video}.mp4",
+            "",
+            info,
+            list(segments(words, video, count)),
+            language="en",
+            model="made up",
+            look=bytes(32 * count),
+        )
+    store.set_meta("embedder", embedder.name)
+    for rows in store.without_vector(PER_VIDEO):
         vectors = embedder.passages([text for _, text in rows])
-        store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))
+        store.put_vectors(embedder.name, zip((key for key, _ in rows), vectors, strict=True))
 
 
 def memory_mib(name: str) -> float:

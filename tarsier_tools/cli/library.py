@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Videos described once and searched for ever.", no_args_is_help=True)
 
 Where = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--library", metavar="DIR", help="The library's folder [TARSIER_LIBRARY, or one in your data]."
+        "--library",
+        "--store",
+        metavar="DIR|lance://DIR|lance+s3://BUCKET/PREFIX",
+        help="Where the library is [TARSIER_LIBRARY, or a folder in your data].",
     ),
 ]
 Embedder = Annotated[
@@ -207,7 +210,7 @@ def status(context: typer.Context, output: options.Output, where: Where = None) 
     """Show what the library holds, and what failed and why."""
     with _open(context, Settings.load(), where, "auto", as_json=output.as_json) as (here, library):
         state = Status(
-            library=str(library.path),
+            library=library.address,
             counts=library.stats(),
             notice=library.notice,
             failures=tuple(Problem.model_validate(each, from_attributes=True) for each in library.failures()),
@@ -288,7 +291,7 @@ def remove(context: typer.Context, video: Name, output: options.Output, where: W
 def _open(
     context: typer.Context,
     settings: Settings,
-    where: Path | None,
+    where: str | None,
     embedder: object,
     *,
     as_json: bool,
@@ -296,10 +299,10 @@ def _open(
 ) -> Iterator[tuple[Session, VideoLibrary]]:
     from tarsier_tools.library import VideoLibrary
 
-    folder = where or settings.library or default_library_dir()
+    address = where or settings.library or str(default_library_dir())
     with (
         session(context, settings, as_json=as_json) as here,
-        VideoLibrary(folder, service=here.service, embedder=embedder, new_embedder=anew) as library,
+        VideoLibrary(address, service=here.service, embedder=embedder, new_embedder=anew) as library,
     ):
         yield here, library
 

@@ -3,6 +3,6 @@
 from tarsier_tools.library.indexing import Added
 from tarsier_tools.library.library import Found, VideoLibrary
 from tarsier_tools.library.likeness import Duplicates, Lookalike
-from tarsier_tools.library.store import Failure, Row
+from tarsier_tools.library.stores import Failure, Row
 
 __all__ = ["Added", "Duplicates", "Failure", "Found", "Lookalike", "Row", "VideoLibrary"]

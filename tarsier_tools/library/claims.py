@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from tarsier_tools.library.store import Store
+from tarsier_tools.library.stores import Store
 from tarsier_tools.types import Progress
 
 LEASE_S = 60.0
@@ -18,7 +18,7 @@ LEASE_S = 60.0
 def claimed(store: Store, content: str, on_progress: Progress) -> Generator[Progress | None]:
     """Work on a video alone. Gives a progress callback that keeps the claim, or None when another has it."""
     owner = secrets.token_hex(8)
-    if not _claim(store, content, owner):
+    if not store.claim(content, owner, time.time() + LEASE_S):
         yield None
         return
     renewed = time.monotonic()
@@ -27,23 +27,10 @@ def claimed(store: Store, content: str, on_progress: Progress) -> Generator[Prog
         nonlocal renewed
         if time.monotonic() - renewed > LEASE_S / 4:
             renewed = time.monotonic()
-            _claim(store, content, owner)
+            store.claim(content, owner, time.time() + LEASE_S)
         on_progress(done, total, message)
 
     try:
         yield renewing
     finally:
-        store.run("DELETE FROM claims WHERE content = ? AND owner = ?", content, owner)
-
-
-def _claim(store: Store, content: str, owner: str) -> bool:
-    now = time.time()
-    changed = store.run(
-        "INSERT INTO claims VALUES (?1, ?2, ?3) ON CONFLICT (content) DO UPDATE SET "
-        "owner = excluded.owner, until = excluded.until WHERE owner = excluded.owner OR until < ?4",
-        content,
-        owner,
-        now + LEASE_S,
-        now,
-    )
-    return bool(changed.rowcount)
+        store.release(content, owner)

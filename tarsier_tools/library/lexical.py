@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from tarsier_tools.library.conditions import Where
 from tarsier_tools.terms import terms
 
 MAX_QUERY_TERMS = 64
@@ -18,13 +18,6 @@ MAX_QUERY_TERMS = 64
 MAX_SCORED = 10_000
 """Of more texts that share a term with the query, those that have only its commonest terms are left out: to
 score them takes most of the time, and they would come last."""
-
-
-class Within(NamedTuple):
-    """Which texts may be found: a query of this package's own for their numbers, and its values."""
-
-    query: str
-    values: tuple[object, ...]
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -49,7 +42,7 @@ def remove(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
 
 
 def find(
-    connection: sqlite3.Connection, query: str, limit: int, within: Within | None = None
+    connection: sqlite3.Connection, query: str, limit: int, where: Where | None = None
 ) -> list[tuple[int, float]]:
     """(number, score) of the texts that share a word with the query, the best first.
 
@@ -60,28 +53,30 @@ def find(
         return []
     rarest, texts = _rarest(connection, wanted)
     if len(rarest) < len(wanted) and texts >= limit:
-        best = _scored(connection, wanted, limit, within, having=rarest)
+        best = _scored(connection, wanted, limit, where, having=rarest)
         if len(best) == limit:
             return best
-    return _scored(connection, wanted, limit, within)
+    return _scored(connection, wanted, limit, where)
 
 
 def _scored(
     connection: sqlite3.Connection,
     wanted: Sequence[str],
     limit: int,
-    within: Within | None,
+    where: Where | None,
     having: Sequence[str] = (),
 ) -> list[tuple[int, float]]:
     """The best by all terms, of those texts that have one of ``having``."""
-    statement, values = "SELECT rowid, -bm25(terms) FROM terms WHERE terms MATCH ?", [_any(wanted)]
+    tables, condition, values = "terms", "terms MATCH ?", [_any(wanted)]
     if having:
-        statement += " AND +rowid IN (SELECT rowid FROM terms WHERE terms MATCH ?)"
+        condition += " AND +terms.rowid IN (SELECT rowid FROM terms WHERE terms MATCH ?)"
         values.append(_any(having))
-    if within:
-        statement += f" AND +rowid IN ({within.query})"
+    if where:  # CROSS: words first, then a look at each row that has them
+        tables += " CROSS JOIN segments ON segments.id = terms.rowid"
+        condition += f" AND {where.condition}"
     rows = connection.execute(
-        f"{statement} ORDER BY 2 DESC, 1 LIMIT ?", (*values, *(within.values if within else ()), limit)
+        f"SELECT terms.rowid, -bm25(terms) FROM {tables} WHERE {condition} ORDER BY 2 DESC, 1 LIMIT ?",  # noqa: S608
+        (*values, *(where.values if where else ()), limit),
     )
     return [(int(number), float(score)) for number, score in rows]
 

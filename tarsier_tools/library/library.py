@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from tarsier_tools import arguments
-from tarsier_tools.errors import LibraryError, UnknownVideo, UsageError
-from tarsier_tools.library.checks import problems
+from tarsier_tools.errors import UnknownVideo, UsageError
 from tarsier_tools.library.embedders import open_embedder
 from tarsier_tools.library.indexing import Added, Indexer, found
-from tarsier_tools.library.lexical import Within
 from tarsier_tools.library.likeness import Duplicates, duplicates
-from tarsier_tools.library.searching import Vectors, path_filter, search
-from tarsier_tools.library.store import Failure, Row, Store
+from tarsier_tools.library.searching import path_filter, search
+from tarsier_tools.library.stores import Failure, Filters, Row, open_store
 from tarsier_tools.library.transfer import export_to, import_from
 from tarsier_tools.passages import Hit, Kind, Passage
 from tarsier_tools.rewatching import rewatch
@@ -27,8 +25,6 @@ from tarsier_tools.types import Progress, no_progress
 if TYPE_CHECKING:
     from tarsier_tools.service import VideoService
 
-FILE = "library.sqlite"
-THUMBNAILS = "thumbnails"
 _TICK_S = 0.2
 _TOGETHER = 128
 """Texts that are given to an embedder at once."""
@@ -47,7 +43,7 @@ class Found(BaseModel):
 
 
 class VideoLibrary:
-    """Videos in a folder of its own: one SQLite file, and thumbnails beside it.
+    """Videos in a folder of its own, as one SQLite file with small pictures beside it; or in LanceDB.
 
     ::
 
@@ -59,35 +55,29 @@ class VideoLibrary:
     Several processes may read and write one library. Safe to use from several threads.
 
     Args:
-        path: the folder; made when it is not there.
+        address: a folder, made when it is not there; or ``lance://FOLDER`` or ``lance+s3://BUCKET/PREFIX``.
         service: who watches videos, for :meth:`add` and ``rewatch``; the caller closes it.
         embedder: how texts are searched by meaning, see
             :func:`~tarsier_tools.library.embedders.open_embedder`; the one that a library was begun with is
             the one it stays with.
         new_embedder: take another embedder than the library was begun with; call :meth:`reembed` then.
 
-    Raises LibraryError and its kinds when the file cannot be used; UsageError for what is no embedder.
+    Raises LibraryError and its kinds when it cannot be used; UsageError for what is no address or no
+    embedder.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        address: str | Path,
         *,
         service: VideoService | None = None,
         embedder: object = "auto",
         new_embedder: bool = False,
     ) -> None:
-        self.path = Path(path).expanduser()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LibraryError(
-                f"The library's folder cannot be made: {error.strerror}.", hint="Give another path."
-            ) from error
+        self.address = str(address)
         self._embedder, self.notice = open_embedder(embedder)
         self._service = service
-        self._store = Store(self.path / FILE)
-        self._vectors = Vectors(self._store)
+        self._store = open_store(address)
         if not new_embedder:
             self._check_embedder()
 
@@ -115,7 +105,7 @@ class VideoLibrary:
         sources = list(dict.fromkeys(source for each in given for source in found(each)))
         if not sources:
             raise UsageError("No videos are given.", hint="Give files, folders or URLs.")
-        indexer = Indexer(self._store, self._watcher(), self.path / THUMBNAILS, language=language)
+        indexer = Indexer(self._store, self._watcher(), language=language)
         added = indexer.add(sources, retry_failed=retry_failed, on_progress=on_progress)
         self._embed(on_progress)
         return added
@@ -134,7 +124,7 @@ class VideoLibrary:
         A file that was written to within the last ``every_s`` seconds is left for the next round.
         """
         given = [folders] if isinstance(folders, str | Path) else list(folders)
-        indexer = Indexer(self._store, self._watcher(), self.path / THUMBNAILS, language=language)
+        indexer = Indexer(self._store, self._watcher(), language=language)
         while True:
             now = time.time()
             sources = [
@@ -154,16 +144,12 @@ class VideoLibrary:
 
     def remove(self, video: str) -> None:
         """Forget a video, by its source or its id; files on the disk stay. Raises UnknownVideo."""
-        with self._store.transaction():
-            known = self._store.remove_file(video) or self._store.remove_video(video)
-        if not known:
+        if not self._store.remove(video):
             raise self._unknown(video)
 
     def reembed(self, *, on_progress: Progress = no_progress) -> None:
         """Make all vectors anew with this library's embedder."""
-        with self._store.transaction():
-            self._store.drop_vectors()
-            self._store.set_meta("embedder", "")
+        self._store.drop_vectors(self._embedder.name if self._embedder is not None else "")
         self._embed(on_progress)
 
     def export(self, path: str | Path) -> int:
@@ -208,9 +194,9 @@ class VideoLibrary:
         text = arguments.words("query", query)
         if k < 1:
             raise UsageError(f"k is {k}; it must be at least 1.", hint="Leave it away for 10.")
-        within = self._within(videos, kinds, language, path, start_s, end_s)
+        filters = self._filters(videos, kinds, language, path, start_s, end_s)
         wanted = k * _CANDIDATES if rewatch_hits else k
-        hits = search(self._store, self._vectors, self._embedder, text, wanted, within=within)
+        hits = search(self._store, self._embedder, text, wanted, filters=filters)
         if rewatch_hits:
             hits = rewatch(self._watcher(), hits, text, language=language, on_progress=on_progress)
         return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)
@@ -230,10 +216,11 @@ class VideoLibrary:
 
     def passages(self, video: str) -> list[Passage]:
         """All that is known about a video, in the order of time. Raises UnknownVideo."""
-        return [
-            entry.passage
-            for _, entry in self._store.entries("WHERE segments.video = ?", self.video(video).id)
-        ]
+        return [entry.passage for entry in self._store.entries(self.video(video).uuid)]
+
+    def thumbnail(self, segment: str) -> bytes | None:
+        """The small picture (JPEG) of the segment of this id; None when there is none."""
+        return self._store.thumbnail(segment)
 
     def failures(self) -> list[Failure]:
         """What could not be taken in, and why."""
@@ -247,13 +234,12 @@ class VideoLibrary:
         return duplicates(self._store)
 
     def stats(self) -> dict[str, int]:
-        """Counts of videos, files, failures, segments by kind and vectors, and the file's size in bytes."""
-        size = sum(each.stat().st_size for each in self.path.glob(f"{FILE}*"))
-        return {**self._store.counts(), "bytes": size}
+        """Counts of videos, files, failures, segments by kind and vectors, and the bytes on the disk."""
+        return {**self._store.counts(), "bytes": self._store.size_bytes()}
 
     def verify(self) -> list[str]:
         """What is wrong with the library's files, one sentence each; empty when all is well."""
-        return problems(self._store, self.path / THUMBNAILS)
+        return self._store.problems()
 
     def vacuum(self) -> None:
         """Give room that is no longer needed back to the disk."""
@@ -302,16 +288,15 @@ class VideoLibrary:
         embedder = self._embedder
         if embedder is None:
             return
-        self._store.set_meta("embedder", embedder.name)
+        if not self._store.meta("embedder"):
+            self._store.set_meta("embedder", embedder.name)
         total = self._store.counts()["segments"]
-        last = 0
-        while rows := self._store.without_vector(_TOGETHER, after=last):
-            last = rows[-1][0]
+        for rows in self._store.without_vector(_TOGETHER):
             on_progress(self._store.counts()["vectors"], total, "making vectors")
             vectors = embedder.passages([text for _, text in rows])
-            self._store.put_vectors(zip((number for number, _ in rows), vectors, strict=True))
+            self._store.put_vectors(embedder.name, zip((key for key, _ in rows), vectors, strict=True))
 
-    def _within(
+    def _filters(
         self,
         videos: Sequence[str] | None,
         kinds: Sequence[Kind] | None,
@@ -319,27 +304,16 @@ class VideoLibrary:
         path: str | None,
         start_s: float | None,
         end_s: float | None,
-    ) -> Within | None:
-        """What passes the filters; None when there are none."""
-        conditions: list[str] = []
-        values: list[object] = []
+    ) -> Filters:
+        ids = None
         if videos is not None or path is not None:
             rows = list(self.videos()) if videos is None else [self.video(name) for name in videos]
             fits = path_filter(path) if path is not None else (lambda _: True)
-            ids = [str(row.id) for row in rows if any(fits(source) for source in row.sources)]
-            conditions.append(f"video IN ({','.join(ids)})")
-        if kinds is not None:
-            conditions.append(f"kind IN ({','.join('?' * len(kinds))})")
-            values += kinds
-        if language is not None:
-            conditions.append("(language = ? OR language LIKE ? || '-%')")
-            values += [language, language]
-        if start_s is not None:
-            conditions.append("end_s > ?")
-            values.append(start_s)
-        if end_s is not None:
-            conditions.append("start_s < ?")
-            values.append(end_s)
-        if not conditions:
-            return None
-        return Within(f"SELECT id FROM segments WHERE {' AND '.join(conditions)}", tuple(values))  # noqa: S608
+            ids = tuple(row.uuid for row in rows if any(fits(source) for source in row.sources))
+        return Filters(
+            videos=ids,
+            kinds=tuple(kinds) if kinds is not None else None,
+            language=language,
+            start_s=start_s,
+            end_s=end_s,
+        )

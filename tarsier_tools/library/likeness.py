@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from tarsier_tools.library.store import Row, Store
+from tarsier_tools.library.stores import Row, Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,11 +47,11 @@ class Look:
     """What is compared of a video.
 
     Attributes:
-        video: its row.
+        video: its uuid.
         hashes: uint64 (pictures, 4).
     """
 
-    video: int
+    video: str
     duration_s: float
     hashes: NDArray[np.uint64]
 
@@ -86,21 +86,21 @@ class Duplicates(BaseModel):
 
 def duplicates(store: Store) -> Duplicates:
     """What a library holds more than once. No video is opened."""
-    rows = {row.id: row for row in store.videos()}
-    looks = [Look(id_, duration_s, unpacked(look)) for id_, duration_s, look in store.looks() if look]
-    links: dict[int, dict[int, float]] = {}
+    rows = {row.uuid: row for row in store.videos()}
+    looks = [Look(uuid, duration_s, unpacked(look)) for uuid, duration_s, look in store.looks() if look]
+    links: dict[str, dict[str, float]] = {}
     for one, other, share in alike(looks):
         links.setdefault(one, {})[other] = share
         links.setdefault(other, {})[one] = share
     groups: list[tuple[Lookalike, ...]] = []
-    placed: set[int] = set()
-    for best in sorted(links, key=lambda id_: _worth(rows[id_]), reverse=True):
-        others = {id_: share for id_, share in links[best].items() if id_ not in placed}
+    placed: set[str] = set()
+    for best in sorted(links, key=lambda uuid: _worth(rows[uuid]), reverse=True):
+        others = {uuid: share for uuid, share in links[best].items() if uuid not in placed}
         if best in placed or not others:
             continue
         placed |= {best, *others}
-        ranked = sorted(others, key=lambda id_: _worth(rows[id_]), reverse=True)
-        groups.append((_shown(rows[best], 1.0), *(_shown(rows[id_], others[id_]) for id_ in ranked)))
+        ranked = sorted(others, key=lambda uuid: _worth(rows[uuid]), reverse=True)
+        groups.append((_shown(rows[best], 1.0), *(_shown(rows[uuid], others[uuid]) for uuid in ranked)))
     return Duplicates(
         same=tuple(row.sources for row in rows.values() if len(row.sources) > 1),
         alike=tuple(groups),
@@ -153,8 +153,8 @@ def unpacked(look: bytes) -> NDArray[np.uint64]:
     return np.frombuffer(look, np.uint64).reshape(-1, HASH_BITS // 64)
 
 
-def alike(looks: Sequence[Look]) -> Iterator[tuple[int, int, float]]:
-    """(row, row, likeness) of videos that look the same; likeness is the lower of the two shares, SHARE to 1.
+def alike(looks: Sequence[Look]) -> Iterator[tuple[str, str, float]]:
+    """(uuid, uuid, likeness) of videos that look the same; likeness is the lower of two shares, SHARE to 1.
 
     The time grows with the number of pairs of about the same length.
     """

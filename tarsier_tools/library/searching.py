@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tarsier_tools.library.embedders import Embedder
-from tarsier_tools.library.lexical import Within
 from tarsier_tools.library.ranking import fuse
-from tarsier_tools.library.store import Store
+from tarsier_tools.library.stores import Filters, Store
 from tarsier_tools.passages import Hit, Passage
 from tarsier_tools.terms import terms
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MERGE_GAP_S = 1.0
 """Hits of one video that are no further apart than this become one."""
@@ -29,69 +21,25 @@ _REACH = 5
 _SNIPPET = 160
 
 
-class Vectors:
-    """The vectors of a library in memory, read again when the file has changed. Safe from several threads."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._state: tuple[int, int] | None = None
-        self._numbers: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._matrix: NDArray[np.float32] = np.zeros((0, 0), np.float32)
-
-    def nearest(
-        self, vector: NDArray[np.float32], allowed: NDArray[np.int64] | None, limit: int
-    ) -> list[int]:
-        """The rows whose vectors are most like this one, the best first."""
-        with self._lock:
-            state = self._store.state()
-            if state != self._state:
-                self._numbers, self._matrix = self._store.vectors()
-                self._state = state
-            numbers, matrix = self._numbers, self._matrix
-        if not len(numbers):
-            return []
-        likeness = np.vecdot(matrix, vector)  # not @, whose threads wait for each other on a busy machine
-        if allowed is not None:
-            likeness = np.where(np.isin(numbers, allowed, assume_unique=True), likeness, -np.inf)
-        count = min(limit, len(numbers))
-        best = np.argpartition(-likeness, count - 1)[:count]
-        ordered = best[np.argsort(-likeness[best], kind="stable")]
-        return [int(numbers[place]) for place in ordered if np.isfinite(likeness[place])]
-
-
 def search(
-    store: Store,
-    vectors: Vectors,
-    embedder: Embedder | None,
-    query: str,
-    k: int,
-    *,
-    within: Within | None,
+    store: Store, embedder: Embedder | None, query: str, k: int, *, filters: Filters | None
 ) -> list[Hit]:
-    """The k best hits, the best first.
-
-    Args:
-        within: what passes the filters; None for all.
-    """
+    """The k best hits, the best first."""
     reach = k * _REACH
-    rankings = {"words": [number for number, _ in store.find_words(query, reach, within)]}
+    rankings = {"words": store.find_words(query, reach, filters)}
     if embedder is not None:
-        allowed = None if within is None else store.numbers(within)
-        rankings["meaning"] = vectors.nearest(embedder.query(query), allowed, reach)
+        rankings["meaning"] = store.nearest(embedder.query(query), reach, filters)
     fused = fuse(list(rankings.values()))
-    places = {
-        name: {number: place for place, number in enumerate(ranking, 1)} for name, ranking in rankings.items()
-    }
-    passages = store.passages([number for number, _ in fused])
+    places = {name: {key: place for place, key in enumerate(keys, 1)} for name, keys in rankings.items()}
+    passages = store.passages([key for key, _ in fused])
     hits = [
         Hit(
-            passage=passages[number],
+            passage=passages[key],
             score=score,
-            ranks={name: place[number] for name, place in places.items() if number in place},
+            ranks={name: place[key] for name, place in places.items() if key in place},
         )
-        for number, score in fused
-        if number in passages
+        for key, score in fused
+        if key in passages
     ]
     return [hit.model_copy(update={"snippet": snippet(hit.passage.text, query)}) for hit in merge(hits)[:k]]
 

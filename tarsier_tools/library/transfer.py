@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tarsier_tools.errors import LibraryError, UsageError
-from tarsier_tools.library.store import Entry, Store
+from tarsier_tools.library.stores import Entry, Store
 from tarsier_tools.passages import Passage
 from tarsier_tools.results import VideoInfo
 from tarsier_tools.types import Progress, no_progress
@@ -53,7 +53,7 @@ def export_to(store: Store, path: Path) -> int:
             passage=entry.passage,
             prompt=entry.prompt,
         )
-        for _, entry in store.entries()
+        for entry in store.entries()
     )
     try:
         return _write_parquet(lines, path) if path.suffix == ".parquet" else _write_jsonl(lines, path)
@@ -64,7 +64,9 @@ def export_to(store: Store, path: Path) -> int:
 
 
 def import_from(store: Store, path: Path, *, on_progress: Progress = no_progress) -> int:
-    """Take in the videos of a file that are not known yet; the number of them. All of them, or none.
+    """Take in the videos of a file that are not known yet; the number of them.
+
+    A file that cannot be read whole changes nothing.
 
     Raises UsageError when the file cannot be read; LibraryError when a line of it is not what it should be.
     """
@@ -86,23 +88,22 @@ def import_from(store: Store, path: Path, *, on_progress: Progress = no_progress
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.", hint="Check it.") from error
     taken = 0
-    with store.transaction():
-        for done, (content, lines) in enumerate(by_content.items()):
-            on_progress(done, len(by_content), "taking in videos")
-            if store.video(content) is not None:
-                continue
-            first = lines[0]
-            for source in first.sources:
-                store.put_video(
-                    content,
-                    source,
-                    "",
-                    first.info,
-                    [Entry(line.passage, line.prompt) for line in lines],
-                    language=first.passage.language,
-                    model=first.passage.model,
-                )
-            taken += 1
+    for done, (content, lines) in enumerate(by_content.items()):
+        on_progress(done, len(by_content), "taking in videos")
+        if store.video(content) is not None:
+            continue
+        first = lines[0]
+        for source in first.sources:
+            store.put_video(
+                content,
+                source,
+                "",
+                first.info,
+                [Entry(line.passage, line.prompt) for line in lines],
+                language=first.passage.language,
+                model=first.passage.model,
+            )
+        taken += 1
     return taken
 
 
