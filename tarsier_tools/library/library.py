@@ -194,6 +194,7 @@ class VideoLibrary:
         text = arguments.words("query", query)
         if k < 1:
             raise UsageError(f"k is {k}; it must be at least 1.", hint="Leave it away for 10.")
+        self._check_embedder()
         filters = self._filters(videos, kinds, language, path, start_s, end_s)
         wanted = k * _CANDIDATES if rewatch_hits else k
         hits = search(self._store, self._embedder, text, wanted, filters=filters)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _AHEAD = 20
 """So many times the rows wanted are tried against a filter before it is asked for all rows that pass."""
 
+_TOGETHER = 4096
+"""Rows that are read at once; all at once would take twice the memory."""
+
 
 class Vectors:
     """The vectors of a file, read again when it has changed. Safe to use from several threads."""
@@ -58,9 +61,13 @@ class Vectors:
             numbers = np.zeros(count, np.int64)
             matrix = np.zeros((count, size // 4), "<f4")
             rows = connection.execute("SELECT segment, vector FROM vectors ORDER BY segment")
-            for place, (number, vector) in enumerate(rows):  # all rows at once would take twice the memory
-                numbers[place] = number
-                matrix[place] = np.frombuffer(vector, "<f4")
+            place = 0
+            while some := rows.fetchmany(_TOGETHER):
+                block = slice(place, place := place + len(some))
+                numbers[block] = [number for number, _ in some]
+                matrix[block] = np.frombuffer(b"".join(vector for _, vector in some), "<f4").reshape(
+                    len(some), -1
+                )
         return numbers, matrix.astype(np.float32, copy=False)
 
     def _passing(self, where: Where, among: list[int] | None = None) -> NDArray[np.int64]:
