@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tarsier_tools
-from tarsier_tools import prompts
+from tarsier_tools import arguments, prompts
 from tarsier_tools.backends.base import Backend
+from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError, VideoUnreadable
 from tarsier_tools.grounding import carried
 from tarsier_tools.languages import Language
@@ -29,12 +30,12 @@ from tarsier_tools.results import Coverage, Segment, Timeline, TimeRange, Timing
 from tarsier_tools.text import clean_line, format_time
 from tarsier_tools.timelines.chapters import chapters
 from tarsier_tools.timelines.journal import Journal, R, Stretch
-from tarsier_tools.timelines.segments import Segmentation, divide
+from tarsier_tools.timelines.segments import MAX_SEGMENT_S, Segmentation, divide, lengths
 from tarsier_tools.types import Completion, Partial, Progress, Request, Usage
 from tarsier_tools.workbench import Workbench
 
 _FOLDER = "timelines"
-_TOGETHER = 8
+TOGETHER = 8
 """Segments that a model describes at once, but on a CPU, where one at a time is as fast and loses less."""
 
 
@@ -49,8 +50,19 @@ class Wanted:
     lengths_s: tuple[float, float]
     """Of a segment: the shortest and the longest."""
     max_new_tokens: int
-    summarize: bool
-    resume: bool
+    summarize: bool = False
+    resume: bool = True
+
+    @classmethod
+    def of_all(cls, settings: Settings, language: str | None) -> Wanted:
+        """The whole of a video by the defaults of the service."""
+        return cls(
+            ClipSpec(None, None, settings.frames, "time", None, settings.max_pixels),
+            arguments.language(language, settings.language),
+            "auto",
+            lengths(None, MAX_SEGMENT_S),
+            settings.max_new_tokens,
+        )
 
 
 class Cuts(Stretch):
@@ -70,6 +82,14 @@ class Described(Stretch):
     skipped: tuple[str, ...]
 
 
+class Batch(NamedTuple):
+    """Segments that a model has described together, with what that took."""
+
+    records: list[Described]
+    usages: list[Usage]
+    model_s: float
+
+
 def describe(bench: Workbench, video: str | Path, wanted: Wanted, on_progress: Progress) -> Timeline:
     """The timeline of a video, or of a range of it.
 
@@ -77,6 +97,60 @@ def describe(bench: Workbench, video: str | Path, wanted: Wanted, on_progress: P
     there, when there would be too many segments, or when nothing can be kept in ``settings.cache_dir``.
     """
     return _Work(bench, video, wanted, on_progress).run()
+
+
+def describe_stretches(
+    bench: Workbench,
+    source: Source,
+    wanted: Wanted,
+    prompt: str,
+    stretches: Sequence[TimeRange],
+    on_progress: Progress,
+    *,
+    resumed: bool = False,
+) -> Iterator[Batch]:
+    """Stretches of one video, each as soon as it is described; one that cannot be decoded is left out.
+
+    Raises VideoUnreadable when not one can be decoded, unless ``resumed``: others were in an earlier run;
+    BackendError and its kinds.
+    """
+    backend = bench.backend(on_progress)
+    specs = [replace(wanted.spec, start_s=each.start_s, end_s=each.end_s) for each in stretches]
+    together = 1 if backend.info.device == "cpu" else TOGETHER
+    clips = _those_that_decode(bench.windows(source, specs, on_progress), resumed=resumed)
+    while batch := list(islice(clips, together)):
+        began = time.perf_counter()
+        requests = [Request(clip.clip, prompt, max_new_tokens=wanted.max_new_tokens) for _, clip in batch]
+        completions = backend.generate(requests, on_progress=on_progress)
+        model_s = time.perf_counter() - began
+        described = zip(batch, completions, strict=True)
+        records = [_record(stretches[number], clip, completion) for (number, clip), completion in described]
+        yield Batch(records, [completion.usage for completion in completions], model_s)
+
+
+def describer(backend: Backend, prompt: str, wanted: Wanted) -> dict[str, object]:
+    """All that the text of a segment depends on but the video."""
+    spec, info = wanted.spec, backend.info
+    return {
+        "model": [info.name, info.backend, info.revision, info.dtype, fingerprint(info)],
+        "prompt": prompt,
+        "shown": [spec.frames, spec.sampling, spec.fps, spec.max_pixels],
+        "max_new_tokens": wanted.max_new_tokens,
+    }
+
+
+def looks_for_cuts(wanted: Wanted, asked: TimeRange) -> tuple[bool, str]:
+    """(whether cuts are to be looked for, why they cannot be although they should).
+
+    Raises UsageError when they are asked for by name and cannot be looked for.
+    """
+    if wanted.segmentation == "windows":
+        return False, ""
+    if problem := shots.missing_detector():
+        if wanted.segmentation == "shots":
+            raise UsageError(f"Cuts cannot be looked for: {problem}.", hint="Or use segmentation='windows'.")
+        return False, f"The segments are even, as cuts cannot be looked for: {problem}."
+    return asked.duration_s >= 2 * wanted.lengths_s[0], ""  # in a shorter range no cut would count
 
 
 class _Work:
@@ -101,12 +175,12 @@ class _Work:
         backend = self._bench.backend(self._on_progress)
         prompt = prompts.caption(wanted.language, image=self._info.frame_count == 1)
         self._model_s += time.perf_counter() - opened
-        journal = self._journal(Described, self._model_key(backend, prompt))
+        journal = self._journal(Described, describer(backend, prompt, self._wanted))
         left = [each for each in stretches if journal.get(each.start_s, each.end_s) is None]
         for each in stretches:
             if (known := journal.get(each.start_s, each.end_s)) is not None:
                 self._on_progress(len(stretches) - len(left), len(stretches), _so_far(known))
-        self._describe(backend, prompt, journal, stretches, left)
+        self._describe(prompt, journal, stretches, left)
 
         found = [journal.get(each.start_s, each.end_s) for each in stretches]
         described = [each for each in found if each is not None]
@@ -141,17 +215,10 @@ class _Work:
 
     def _cuts(self, warnings: list[str]) -> list[float]:
         """All cuts in the range, ascending; from the journal those that are known."""
-        wanted = self._wanted
-        if wanted.segmentation == "windows":
-            return []
-        if problem := shots.missing_detector():
-            if wanted.segmentation == "shots":
-                raise UsageError(
-                    f"Cuts cannot be looked for: {problem}.", hint="Or use segmentation='windows'."
-                )
-            warnings.append(f"The segments are even, as cuts cannot be looked for: {problem}.")
-            return []
-        if self._asked.duration_s < 2 * wanted.lengths_s[0]:  # no cut would count
+        look, warning = looks_for_cuts(self._wanted, self._asked)
+        if warning:
+            warnings.append(warning)
+        if not look:
             return []
         journal = self._journal(Cuts, {"detector": shots.DETECTOR})
         stretches = shots.stretches(self._asked)
@@ -163,32 +230,26 @@ class _Work:
 
     def _describe(
         self,
-        backend: Backend,
         prompt: str,
         journal: Journal[Described],
         stretches: Sequence[TimeRange],
         left: Sequence[TimeRange],
     ) -> None:
         """Have every segment described that is not in the journal, and put it there."""
-        wanted, total = self._wanted, len(stretches)
+        total = len(stretches)
         done = total - len(left)
 
         def tell(*_: object) -> None:
             self._on_progress(done, total, f"describing segment {min(done + 1, total)} of {total}")
 
-        specs = [replace(wanted.spec, start_s=each.start_s, end_s=each.end_s) for each in left]
-        together = 1 if backend.info.device == "cpu" else _TOGETHER
         tell()
-        clips = self._bench.windows(self._source, specs, tell)
-        for batch in _batches(_those_that_decode(clips, resumed=bool(done)), together):
-            began = time.perf_counter()
-            requests = [Request(clip.clip, prompt, max_new_tokens=wanted.max_new_tokens) for _, clip in batch]
-            completions = backend.generate(requests, on_progress=tell)
-            self._model_s += time.perf_counter() - began
-            for (number, clip), completion in zip(batch, completions, strict=True):
-                record = _record(left[number], clip, completion)
+        for batch in describe_stretches(
+            self._bench, self._source, self._wanted, prompt, left, tell, resumed=bool(done)
+        ):
+            self._model_s += batch.model_s
+            self._usages += batch.usages
+            for record in batch.records:
                 journal.add(record)
-                self._usages.append(completion.usage)
                 done += 1
                 self._on_progress(done, total, _so_far(record))
             tell()
@@ -202,15 +263,6 @@ class _Work:
             **parameters,
         }
         return Journal(self._bench.settings.cache_dir / _FOLDER, key, kind, keep=self._wanted.resume)
-
-    def _model_key(self, backend: Backend, prompt: str) -> dict[str, object]:
-        wanted, spec, info = self._wanted, self._wanted.spec, backend.info
-        return {
-            "model": [info.name, info.backend, info.revision, info.dtype, fingerprint(info)],
-            "prompt": prompt,
-            "shown": [spec.frames, spec.sampling, spec.fps, spec.max_pixels],
-            "max_new_tokens": wanted.max_new_tokens,
-        }
 
     def _coverage(self, described: Sequence[Described], missing: Sequence[TimeRange]) -> Coverage:
         """What the model was shown of the range, in this run and in those before."""
@@ -261,11 +313,6 @@ def _those_that_decode(
     except VideoUnreadable:
         if some or not resumed:
             raise
-
-
-def _batches(clips: Iterator[tuple[int, DecodedClip]], size: int) -> Iterator[list[tuple[int, DecodedClip]]]:
-    while batch := list(islice(clips, size)):
-        yield batch
 
 
 def _missing_note(missing: Sequence[TimeRange], most: int = 5) -> Iterator[str]:
