@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     library: str | None = Field(
         None, description="Folder or address of the video library; by default a folder in the user's data."
     )
+    embedder_api_key: SecretStr | None = Field(
+        None, description="Sent to the server of a library's embedder only, and never shown."
+    )
 
     # Limits on what is decoded
     isolate: bool = Field(

