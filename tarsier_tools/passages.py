@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tarsier_tools import arguments
 from tarsier_tools.media.subtitles import Subtitles
-from tarsier_tools.results import Caption, Segment, Timeline
+from tarsier_tools.results import Segment
 from tarsier_tools.text import clean_line, format_range, format_time
 from tarsier_tools.types import Progress, no_progress
 
@@ -125,18 +125,31 @@ def read_passages(
     elif by == "segments":
         timeline = service.timeline(video, on_progress=on_progress, **asked)
         duration_s = timeline.coverage.video_duration_s
-        parts = _of_result(timeline, timeline.segments, "caption")
+        parts = _written(timeline.segments, "caption", timeline.language, timeline.model.name)
     else:
         caption = service.caption(
             video, detail="events" if by == "events" else "full", on_progress=on_progress, **asked
         )
         duration_s, whole = caption.coverage.video_duration_s, caption.coverage.asked
+        written = (caption.language, caption.model.name)
         if caption.events:
-            parts = _of_result(caption, caption.events, "event")
+            parts = _written(caption.events, "event", *written)
         else:
             only = Segment(start_s=whole.start_s, end_s=whole.end_s, text=caption.text)
-            parts = _of_result(caption, [only], "caption")
+            parts = _written([only], "caption", *written)
     content = service.identify(video, on_progress=on_progress)
+    return tuple(_passages(uuid.uuid5(_NAMESPACE, content), video, duration_s, parts))
+
+
+def caption_passages(
+    content: str, video: str, duration_s: float, segments: Sequence[Segment], *, language: str, model: str
+) -> tuple[Passage, ...]:
+    """The captions of segments as :func:`read_passages` gives them, for whoever has them already.
+
+    Args:
+        content: the hex SHA-256 of the video's bytes.
+    """
+    parts = _written(segments, "caption", language, model)
     return tuple(_passages(uuid.uuid5(_NAMESPACE, content), video, duration_s, parts))
 
 
@@ -152,10 +165,10 @@ class _Part:
     model: str
 
 
-def _of_result(result: Caption | Timeline, segments: Sequence[Segment], kind: Kind) -> Iterator[_Part]:
+def _written(segments: Sequence[Segment], kind: Kind, language: str, model: str) -> Iterator[_Part]:
     for each in segments:
         if each.text:
-            yield _Part(each.start_s, each.end_s, kind, each.text, result.language, result.model.name)
+            yield _Part(each.start_s, each.end_s, kind, each.text, language, model)
 
 
 def _of_subtitles(found: Sequence[Subtitles], start_s: float | None, end_s: float | None) -> Iterator[_Part]:

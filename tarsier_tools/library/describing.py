@@ -37,8 +37,20 @@ class Described(NamedTuple):
 
 def describe(service: VideoService, source: str, *, language: str | None, on_progress: Progress) -> Described:
     """Look at a video. Raises what the service raises."""
-    info = service.info(source, on_progress=on_progress)
     captions = read_passages(service, source, "segments", language=language, on_progress=on_progress)
+    return complete(service, source, captions, language=language, on_progress=on_progress)
+
+
+def complete(
+    service: VideoService,
+    source: str,
+    captions: Sequence[Passage],
+    *,
+    language: str | None,
+    on_progress: Progress,
+) -> Described:
+    """What is kept besides the captions of a video, for which no model is needed, together with them."""
+    info = service.info(source, on_progress=on_progress)
     subtitles = read_passages(service, source, "subtitles", on_progress=on_progress)
     pictures, look = _pictures(service, source, captions, on_progress)
     prompt = prompts.caption(language or service.settings.language)

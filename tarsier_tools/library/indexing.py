@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tarsier_tools.errors import Cancelled, TarsierError, UsageError
 from tarsier_tools.library.claims import claimed
-from tarsier_tools.library.describing import describe
+from tarsier_tools.library.describing import Described, describe
 from tarsier_tools.library.stores import Store
 from tarsier_tools.media.listing import ENDINGS
 from tarsier_tools.types import Progress
@@ -74,7 +74,7 @@ class Indexer:
             left = ""
             if watched:
                 seconds = (time.monotonic() - began) / watched * (len(sources) - done)
-                left = f", about {_duration(seconds)} left"
+                left = f", about {duration(seconds)} left"
 
             def tell(part: int, parts: int, message: str, done: int = done, left: str = left) -> None:
                 text = f"video {done + 1} of {len(sources)}: {message}"
@@ -88,47 +88,64 @@ class Indexer:
             except Cancelled:
                 raise
             except TarsierError as error:
-                self._store.put_failure(source, _stamp(source), error)
+                self._store.put_failure(source, stamp_of(source), error)
                 outcome["failed"].append(source)
         on_progress(len(sources), len(sources), "done")
         return Added(**{name: tuple(each) for name, each in outcome.items()})
 
     def _add_one(self, source: str, retry_failed: bool, on_progress: Progress) -> str:
         """What became of it: a field of Added."""
-        stamp = _stamp(source)
+        stamp = stamp_of(source)
+        if outcome := self.untouched(source, stamp, retry_failed=retry_failed):
+            return outcome
+        content = self._service.identify(source, on_progress=on_progress)
+        if outcome := self.recognised(source, stamp, content):
+            return outcome
+        with claimed(self._store, content, on_progress) as claim:
+            if claim is None:
+                return "passed_over"
+            described = describe(self._service, source, language=self._language, on_progress=claim)
+            self.put(source, stamp, content, described)
+        return "described"
+
+    def untouched(self, source: str, stamp: str, *, retry_failed: bool) -> str:
+        """What becomes of a file that need not even be read: a field of Added; "" for one that must."""
         before = self._store.stamp(source)
         if before is not None and stamp and before[0] == stamp:
             return "unchanged"
         if not retry_failed and stamp and self._store.failed_before(source, stamp):
             return "passed_over"
-        content = self._service.identify(source, on_progress=on_progress)
+        return ""
+
+    def recognised(self, source: str, stamp: str, content: str) -> str:
+        """What became of a file whose bytes are known: a field of Added; "" for one to be described."""
         known = self._store.video(content)
-        if known is not None:
-            renamed = [  # not copied
-                other
-                for other in known.sources
-                if other != source and "://" not in other and not Path(other).expanduser().exists()
-            ]
-            self._store.put_file(content, source, stamp, gone=renamed)
-            return "unchanged" if before is not None and before[1] == content else "known"
-        with claimed(self._store, content, on_progress) as claim:
-            if claim is None:
-                return "passed_over"
-            described = describe(self._service, source, language=self._language, on_progress=claim)
-            self._store.put_video(
-                content,
-                source,
-                stamp,
-                described.info,
-                described.entries,
-                language=described.language,
-                model=described.model,
-                look=described.look,
-            )
-        return "described"
+        if known is None:
+            return ""
+        before = self._store.stamp(source)
+        renamed = [  # not copied
+            other
+            for other in known.sources
+            if other != source and "://" not in other and not Path(other).expanduser().exists()
+        ]
+        self._store.put_file(content, source, stamp, gone=renamed)
+        return "unchanged" if before is not None and before[1] == content else "known"
+
+    def put(self, source: str, stamp: str, content: str, described: Described) -> None:
+        """Take in a video that was described."""
+        self._store.put_video(
+            content,
+            source,
+            stamp,
+            described.info,
+            described.entries,
+            language=described.language,
+            model=described.model,
+            look=described.look,
+        )
 
 
-def _stamp(source: str) -> str:
+def stamp_of(source: str) -> str:
     """Size and time of change of a file; "" for what is no file here, as a URL."""
     try:
         status = Path(source).expanduser().stat()
@@ -137,7 +154,8 @@ def _stamp(source: str) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time to wait, in words."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "a minute"
