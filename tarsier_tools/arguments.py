@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from tarsier_tools import languages, prompts
 from tarsier_tools.errors import UsageError
 from tarsier_tools.languages import Language
+
+T = TypeVar("T", bound=str)
 
 MAX_TEXT_CHARS = 2000
 """The longest question, event or choice, in characters."""
@@ -93,6 +96,11 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise UsageError, naming what is allowed, when the value is not."""
     if value not in allowed:
         raise UsageError(f"{name} is {value!r}.", hint=f"Use one of {', '.join(allowed)}.")
+
+
+def several(value: T | Sequence[T] | None) -> tuple[T, ...] | None:
+    """One text or several as a tuple; None stays None."""
+    return value if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 def frames(value: int | None, default: int) -> int:

@@ -242,6 +242,19 @@ class TestSearching:
         with pytest.raises(UnknownVideo):
             filled.search(every, videos=["nothing.mp4"])
 
+    def test_one_name_is_taken_for_a_list_of_one(self, filled: VideoLibrary, films: Path) -> None:
+        found = filled.search("the moves shrinks grows", videos=str(films / "b.mp4"), kinds="caption")
+        assert {hit.passage.title for hit in found.hits} == {"b"}
+
+    def test_a_filter_that_lets_nothing_pass_is_refused(self, filled: VideoLibrary) -> None:
+        with pytest.raises(UsageError, match="Use one of caption, event"):
+            filled.search("moves", kinds=["captions"])  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="nothing between 3 and 2 s"):
+            filled.search("moves", start_s=3, end_s=2)
+        for k in (0, "2"):
+            with pytest.raises(UsageError, match=r"k is .*; it must be 1 or more"):
+                filled.search("moves", k=k)  # type: ignore[arg-type]
+
     def test_looking_again_lets_pixels_decide(self, filled: VideoLibrary) -> None:
         (event,) = scene(1).truth().events
         first, *others = filled.search(event_phrase(event.fact), rewatch_hits=True).hits

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -170,7 +170,7 @@ class VideoLibrary:
         *,
         k: int = 10,
         videos: Sequence[str] | None = None,
-        kinds: Sequence[Kind] | None = None,
+        kinds: Sequence[Kind] | Kind | None = None,
         language: str | None = None,
         path: str | None = None,
         start_s: float | None = None,
@@ -181,19 +181,19 @@ class VideoLibrary:
         """The k stretches of video that the query is about.
 
         Args:
-            videos: only these, by source or id.
-            kinds: only these kinds of text.
+            videos: only these, or only this one, by source or id.
+            kinds: only these kinds of text, or only this one.
             language: only texts in it, as a BCP 47 tag.
             path: only files that match this pattern of the shell, such as ``*.mkv`` or ``*/2024/*``.
             start_s, end_s: only stretches that touch this range of their video.
             rewatch_hits: show the best candidates to the model again with the query, and order them by what
                 it sees.
 
-        Raises UsageError for an empty query or a bad k; UnknownVideo.
+        Raises UsageError for an empty query, a bad k, no such kind and an empty range; UnknownVideo.
         """
         text = arguments.words("query", query)
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be at least 1.", hint="Leave it away for 10.")
+        if not isinstance(k, int) or k < 1:
+            raise UsageError(f"k is {k!r}; it must be 1 or more.", hint="Leave it away for 10.")
         self._check_embedder()
         filters = self._filters(videos, kinds, language, path, start_s, end_s)
         wanted = k * _CANDIDATES if rewatch_hits else k
@@ -203,6 +203,11 @@ class VideoLibrary:
         return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)
 
     # ------------------------------------------------------------ knowing it
+
+    @property
+    def embedder(self) -> str:
+        """The name of what meanings are searched by; empty where only words are."""
+        return self._embedder.name if self._embedder is not None else ""
 
     def videos(self) -> Iterator[Row]:
         """All videos, in the order in which they were added."""
@@ -300,20 +305,28 @@ class VideoLibrary:
     def _filters(
         self,
         videos: Sequence[str] | None,
-        kinds: Sequence[Kind] | None,
+        kinds: Sequence[Kind] | Kind | None,
         language: str | None,
         path: str | None,
         start_s: float | None,
         end_s: float | None,
     ) -> Filters:
-        ids = None
-        if videos is not None or path is not None:
-            rows = list(self.videos()) if videos is None else [self.video(name) for name in videos]
+        names, ids = arguments.several(videos), None
+        if names is not None or path is not None:
+            rows = list(self.videos()) if names is None else [self.video(name) for name in names]
             fits = path_filter(path) if path is not None else (lambda _: True)
             ids = tuple(row.uuid for row in rows if any(fits(source) for source in row.sources))
+        wanted = arguments.several(kinds)
+        for kind in wanted or ():
+            arguments.one_of("kind", kind, get_args(Kind))
+        if end_s is not None and end_s <= (start_s or 0):
+            raise UsageError(
+                f"There is nothing between {start_s or 0:g} and {end_s:g} s.",
+                hint="Give an end after the start.",
+            )
         return Filters(
             videos=ids,
-            kinds=tuple(kinds) if kinds is not None else None,
+            kinds=wanted,
             language=language,
             start_s=start_s,
             end_s=end_s,
