@@ -16,9 +16,11 @@ from tarsier_tools import (
     FrameImage,
     FrameSet,
     FrameView,
+    Hit,
     Localization,
     LocatedEvents,
     ModelUsed,
+    Passage,
     Segment,
     Statement,
     Timeline,
@@ -31,6 +33,8 @@ from tarsier_tools import (
     VideoInfo,
     WindowScore,
 )
+from tarsier_tools.library import Found
+from tarsier_tools.library_tools import FailedVideo, IndexedVideos, LibraryStatus
 
 OUT = Path(__file__).with_name("schema.md")
 
@@ -44,13 +48,19 @@ RESULTS: dict[type[BaseModel], str] = {
     LocatedEvents: "`locate_event` (tools)",
     FrameView: "`view` (Python), `view_frames` (tools)",
     VideoFolder: "`videos` (Python), `list_videos` (tools)",
+    Found: "`library search`, `VideoLibrary.search` (Python), `search_library` (tools)",
+    IndexedVideos: "`index_videos` (tools)",
+    LibraryStatus: "`library_status` (tools)",
 }
 PARTS: tuple[type[BaseModel], ...] = (
     Chapter,
     Choice,
     Coverage,
+    FailedVideo,
     FrameImage,
+    Hit,
     ModelUsed,
+    Passage,
     Segment,
     Statement,
     TimeRange,

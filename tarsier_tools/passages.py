@@ -78,7 +78,7 @@ class Hit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    passage: Passage
+    passage: Passage = Field(description="What was found.")
     score: float = Field(description="Of the search, the higher the better; comparable within one search.")
     ranks: dict[str, int] = Field(
         default={}, description="Its place, from 1, in each search that found it: words, meaning."

@@ -7,6 +7,7 @@ cannot pass for what we say about it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tarsier_tools.results import (
     Answer,
@@ -21,7 +22,15 @@ from tarsier_tools.results import (
     VideoFolder,
     VideoInfo,
 )
-from tarsier_tools.text import clean_line, format_time
+from tarsier_tools.text import clean_line, format_range, format_time
+
+if TYPE_CHECKING:
+    from tarsier_tools.library import Found
+    from tarsier_tools.library_tools import FailedVideo, IndexedVideos, LibraryStatus
+    from tarsier_tools.passages import Hit
+
+_NAMED = 20
+"""Names of videos of one kind that a reply holds at most."""
 
 
 def caption(result: Caption) -> Iterator[str]:
@@ -119,6 +128,70 @@ def folder(result: VideoFolder) -> Iterator[str]:
         yield f"Note: {clean_line(note)}"
 
 
+def hits(result: Found, there: Sequence[bool], advice: str) -> Iterator[str]:
+    """Each hit on two lines: where it is, and what makes it one; ``advice`` when there are none.
+
+    ``there`` says of each hit whether its file is there now.
+    """
+    count = len(result.hits)
+    if not count:
+        yield f"Nothing in the library fits: {clean_line(result.query)}. {advice}"
+    else:
+        yield f"{'1 hit' if count == 1 else f'{count} hits, the best first'}: {clean_line(result.query)}."
+    for number, (hit, is_there) in enumerate(zip(result.hits, there, strict=True), start=1):
+        passage = hit.passage
+        where = f"{clean_line(passage.source)} @ {format_range(passage.start_s, passage.end_s)}"
+        exact = f"{seconds(passage.start_s)}-{seconds(passage.end_s)} s of {seconds(passage.duration_s)} s"
+        yield f"{number}. {where} ({exact}), {passage.kind}: {clean_line(hit.snippet)}"
+        yield f"   {_why(hit)}{'' if is_there else ' The file is not there now.'}"
+    if result.notice:
+        yield f"Note: {clean_line(result.notice)}"
+    if count:
+        yield (
+            "A hit is a text that fits, no proof. To look, give its video (what is before the @), start_s "
+            "and end_s to ask_video, caption_video or view_frames."
+        )
+
+
+def indexed(result: IndexedVideos) -> Iterator[str]:
+    """What became of the videos, and why some failed."""
+    for names, said in (
+        (result.described, "watched and described"),
+        (result.known, "known by their bytes, under another name"),
+    ):
+        if names:
+            yield f"{len(names)} {said}: {_named(names)}"
+    if result.unchanged:
+        yield f"{result.unchanged} unchanged since the last time."
+    if result.passed_over:
+        yield (
+            f"{result.passed_over} passed over: they failed before and are unchanged (retry_failed=true "
+            "tries them again), or are being described elsewhere."
+        )
+    yield from _failed(result.failed)
+    if not (result.described or result.known or result.unchanged):
+        yield "Nothing of it is in the library."
+
+
+def library_status(result: LibraryStatus) -> Iterator[str]:
+    """How much there is, how it is searched, and what failed."""
+    segments = sum(result.segments.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in result.segments.items())
+    of = f" ({kinds})" if kinds else ""
+    yield f"{result.videos} videos in {result.files} files, {segments} texts about them{of}."
+    if result.hidden:
+        yield f"Videos that may not be read from here, and so are not found: {result.hidden}."
+    if result.searches == "words":
+        yield "Only words are searched, not meanings."
+    else:
+        waiting = segments - result.vectors
+        left = f"; {waiting} texts are searched by their words only so far" if waiting > 0 else ""
+        yield f"Words and meanings are searched{left}."
+    if result.notice:
+        yield f"Note: {clean_line(result.notice)}"
+    yield from _failed(result.failures, len(result.failures))
+
+
 def page(lines: Iterator[str], number: int, max_chars: int) -> tuple[str, int, int]:
     """One page of a text, and how many there are.
 
@@ -154,6 +227,31 @@ def span(start_s: float, end_s: float) -> str:
 
 def _clock(time_s: float) -> str:
     return f" ({format_time(time_s)})" if time_s >= 60 else ""
+
+
+def _why(hit: Hit) -> str:
+    """What makes it a hit, in words."""
+    places = " and ".join(f"place {place} by its {name}" for name, place in hit.ranks.items())
+    alone = " alone" if len(hit.ranks) == 1 else ""
+    joined = f", joined with {len(hit.merged)} beside it" if hit.merged else ""
+    seen = ""
+    if hit.rewatched is not None:
+        seen = f" Looked at again: {hit.rewatched:.2f} that it happens there, raw probability of the model."
+    return f"{places[:1].upper()}{places[1:]}{alone}{joined}.{seen}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(clean_line(name) for name in names[:_NAMED])}{more}."
+
+
+def _failed(failures: Sequence[FailedVideo], most: int = _NAMED) -> Iterator[str]:
+    if failures:
+        yield f"{len(failures)} could not be taken in:"
+    for each in failures[:most]:
+        yield f"- {clean_line(each.video)}: {clean_line(f'{each.message} {each.hint}')}"
+    if len(failures) > most:
+        yield f"- {len(failures) - most} more; see library_status."
 
 
 def _localization(result: Localization) -> Iterator[str]:

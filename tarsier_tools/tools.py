@@ -308,18 +308,18 @@ class VideoTools:
         result = self.service.videos(folder)
         return self._reply(tool_text.folder(result), result, page=page)
 
-    @staticmethod
-    def specs() -> tuple[ToolSpec, ...]:
+    @classmethod
+    def specs(cls) -> tuple[ToolSpec, ...]:
         """Every tool, in the order in which agents are told of them."""
         return TOOLS
 
-    @staticmethod
-    def spec(name: str) -> ToolSpec:
+    @classmethod
+    def spec(cls, name: str) -> ToolSpec:
         """The tool of this name. Raises UsageError naming those that there are."""
-        for spec in TOOLS:
+        for spec in cls.specs():
             if spec.name == name:
                 return spec
-        names = ", ".join(spec.name for spec in TOOLS)
+        names = ", ".join(spec.name for spec in cls.specs())
         raise UsageError(f"There is no tool {name!r}.", hint=f"Use one of {names}.")
 
     def call(
@@ -350,13 +350,17 @@ class VideoTools:
         *,
         images: tuple[Picture, ...] = (),
         page: int | None = None,
+        shorter: str = "a shorter range of the video",
     ) -> ToolReply[Result]:
-        """The text within its limit: one page of it, or cut where the tool has no pages."""
+        """The text within its limit: one page of it, or cut where the tool has no pages.
+
+        ``shorter`` is what to ask for instead of a reply that is cut.
+        """
         text, number, pages = tool_text.page(lines, page or 1, self._page_chars)
         if number == pages:
             return ToolReply(text, result, images)
         if page is None:
-            text += "\nThe rest is cut: ask for a shorter range of the video."
+            text += f"\nThe rest is cut: ask for {shorter}."
             return ToolReply(text, result, images)
         text += f"\nPage {number} of {pages}; page={number + 1} goes on."
         return ToolReply(text, result, images, number + 1)

@@ -217,6 +217,7 @@ PUBLIC = [
     "LibraryError",
     "LibraryLocked",
     "LibraryTooNew",
+    "LibraryTools",
     "Localization",
     "LocatedEvents",
     "MemoryIndex",

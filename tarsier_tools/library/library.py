@@ -37,7 +37,7 @@ class Found(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    query: str
+    query: str = Field(description="What was searched for.")
     hits: tuple[Hit, ...] = Field(description="The best first.")
     notice: str = Field(default="", description="What to know about how it was searched; empty for nothing.")
 
