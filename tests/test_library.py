@@ -229,6 +229,24 @@ class TestSearching:
         assert (first.ranks, second.ranks) == ({"words": 1}, {"words": 2})
         assert first.score > second.score
 
+    @pytest.mark.parametrize(
+        ("query", "right", "wrong"),
+        [
+            (
+                "red circle grows",
+                "A red circle grows, a blue square moves.",
+                "A blue circle moves, a red square grows.",
+            ),
+            ("红色圆形变大", "红色圆形变大，蓝色方块移动。", "蓝色圆形移动，红色方块变大。"),
+        ],
+    )
+    def test_words_that_stand_together_count_more(self, query: str, right: str, wrong: str) -> None:
+        connection = sqlite3.connect(":memory:")
+        lexical.create(connection)
+        lexical.add(connection, enumerate([wrong, right, wrong]))
+        assert lexical.find(connection, query, 3)[0][0] == 1
+        connection.close()
+
     def test_filters_leave_out(self, filled: VideoLibrary, films: Path) -> None:
         every = "the moves shrinks grows vanishes 黑猫"
         assert {hit.passage.title for hit in filled.search(every).hits} == {"a", "b", "c"}
