@@ -18,7 +18,7 @@ MODULES = sorted(Path(tarsier_mcp.__file__).parent.glob("*.py"))
 VIDEOS = Path(__file__).parent / "golden" / "videos"
 VIDEO = "short10_256x192.mp4"
 
-SHARED = {"tools", "tool_specs", "text", "types"}
+SHARED = {"library", "library_view", "tools", "tool_specs", "text", "types"}
 """Modules of the core, besides its public names, that every front end shares."""
 
 

@@ -17,7 +17,7 @@ from mcp.server.context import ServerRequestContext
 READ = "video:read"
 """The scope that every call needs."""
 ADMIN = "video:admin"
-"""The scope whose bearer can see and cancel the jobs of every caller."""
+"""The scope whose bearer can see and cancel the jobs of every caller, and fill the library."""
 
 _REMEMBERED = 10_000
 
@@ -29,7 +29,8 @@ class Caller:
     Attributes:
         owner: names the caller as the owner of jobs; the same for every client that one token is used with.
         client: the name that the client gives of itself, "" for none: a hint, never an identity.
-        admin: may see the jobs of others.
+        admin: may see the jobs of others, and fill the library: who has the scope for it, and over stdio the
+            one caller there is, whose process this is.
     """
 
     owner: str
@@ -41,7 +42,7 @@ class Caller:
         """The caller of this request."""
         token = get_access_token()
         if token is None:
-            return cls("local", _client_name(context), False)
+            return cls("local", _client_name(context), context.request is None)
         principal = hashlib.sha256(repr(principal_components(token)).encode()).hexdigest()
         return cls(principal, _client_name(context), ADMIN in token.scopes)
 

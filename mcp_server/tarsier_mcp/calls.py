@@ -29,13 +29,13 @@ class Offer:
     """A tool, as far as calls of it go.
 
     Attributes:
-        lane: "model" for work that needs the model.
+        lane: of a call with these arguments: "model" for work that needs the model.
         check: gives the arguments back as they are meant, within the client's limits. Raises UsageError.
         identity: what makes two calls the same; "" to never join them. May block.
     """
 
     name: str
-    lane: LaneName
+    lane: Callable[[dict[str, Any]], LaneName]
     check: Callable[[dict[str, Any], ClientLimits], dict[str, Any]]
     identity: Callable[[dict[str, Any]], str]
 
@@ -81,7 +81,9 @@ class Calls:
             if not allowed:
                 return replies.error("Too many calls at once. Wait for one of them to end, then try again.")
             try:
-                job = self._store.start(caller.owner, offer.name, checked, lane=offer.lane, key=identity)
+                job = self._store.start(
+                    caller.owner, offer.name, checked, lane=offer.lane(checked), key=identity
+                )
             except Busy:
                 return replies.error("The server has too much to do. Try again in a minute.")
             as_a_task = wants_tasks(request)

@@ -118,6 +118,7 @@ def _settings(options: argparse.Namespace, *, over_http: bool) -> Settings:
         allowed_roots=roots,
         allow_urls=allow_urls,
         isolate=isolate,
+        library=options.library,
     )
 
 
@@ -146,6 +147,8 @@ def _print_config(options: argparse.Namespace, words: list[str]) -> None:
     folders = [str(folder.expanduser().absolute()) for folder in options.allow]
     for given, folder in zip(options.allow, folders, strict=True):  # clients start servers anywhere
         kept[kept.index(str(given))] = folder
+    if options.library and "://" not in options.library:
+        kept[kept.index(options.library)] = str(Path(options.library).expanduser().absolute())
     if not folders:
         kept += ["--allow", str(Path.cwd())]
     own = {name: value for name, value in os.environ.items() if name.startswith("TARSIER_")}
@@ -234,6 +237,13 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="decode in a process with limits (default: no over stdio, yes over HTTP)",
+    )
+
+    library = parser.add_argument_group("the library")
+    library.add_argument(
+        "--library",
+        metavar="DIR|ADDRESS",
+        help="search these described videos; with it there are tools for that (TARSIER_LIBRARY)",
     )
 
     jobs = parser.add_argument_group("long work")

@@ -23,7 +23,7 @@ from tarsier_tools.types import Partial
 logger = logging.getLogger(__name__)
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
-LaneName = Literal["model", "light"]
+LaneName = Literal["model", "light", "index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ class JobStore:
         waiting: jobs that may wait in each queue.
         keep_s: how long a job is kept after its end.
         keep_jobs: finished jobs that are kept at most; the oldest go first.
-        longest_s: a job that has worked for longer is stopped at its next step.
+        longest_s: a job that has worked for longer is stopped at its next step, but for those that fill a
+            library: what they have done is kept.
         on_change: told of jobs that are to outlive the process, whenever they begin or end, and of those
             that are forgotten (with True).
     """
@@ -153,6 +154,9 @@ class JobStore:
         self._lanes: dict[LaneName, Lane[Job]] = {
             "model": Lane("model", self._work, workers=model_workers, waiting=waiting),
             "light": Lane("light", self._work, workers=4, waiting=waiting),
+            "index": Lane(
+                "index", self._work, workers=1, waiting=waiting
+            ),  # for hours: nobody waits behind it
         }
 
     @property
@@ -289,7 +293,7 @@ class JobStore:
         def on_progress(done: int, total: int, message: str) -> None:
             if job.stop.is_set():
                 raise Cancelled("Stopped, as asked.")
-            if time.monotonic() - began > self._longest_s:
+            if job.lane != "index" and time.monotonic() - began > self._longest_s:
                 raise Cancelled(
                     f"Stopped after {self._longest_s:.0f} s, the longest that a job may take.",
                     hint="Ask for a shorter range of the video.",

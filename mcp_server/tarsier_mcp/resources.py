@@ -1,4 +1,4 @@
-"""Videos as resources: their facts, their frames, and the timelines that were made of them."""
+"""Videos as resources: their facts, their frames, the timelines that were made of them, the library."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mcp_types import (
 
 from tarsier_mcp.callers import Caller
 from tarsier_mcp.jobs import JobStore, Outcome
+from tarsier_mcp.library_resources import LibraryResources
 from tarsier_mcp.prompts import VIDEO_ARGUMENTS
 from tarsier_mcp.sources import name_of, video_uri
 from tarsier_mcp.tools import Workshop
@@ -37,7 +38,7 @@ TIMELINE = "video://{id}/timeline"
 class VideoResources(MCPServer[Any]):
     """An MCP server whose resources are the videos that may be read.
 
-    The id of a video is its name as ``list_videos`` gives it, percent-encoded.
+    The id of a video is its name as ``list_videos`` gives it, percent-encoded; in the library it is a UUID.
     """
 
     def __init__(self, workshop: Workshop, store: JobStore, **options: Any) -> None:
@@ -70,11 +71,14 @@ class VideoResources(MCPServer[Any]):
             mime_type="application/json",
             security=named,
         )(self._timeline)
+        self._library = None if workshop.view is None else LibraryResources(workshop, workshop.view)
+        if self._library is not None:
+            self._library.add_to(self)
         self.completion()(self._complete)  # type: ignore[no-untyped-call]
 
     async def list_resources(self) -> list[Resource]:
-        """The videos in the folders that may be read, the first of them."""
-        return [
+        """The videos in the folders that may be read, the first of them; and those of the library."""
+        videos = [
             Resource(
                 uri=video_uri(name),
                 name=name,
@@ -83,6 +87,7 @@ class VideoResources(MCPServer[Any]):
             )
             for name in await self._names()
         ]
+        return videos if self._library is None else [*videos, *await self._library.listed()]
 
     async def _info(self, id: str) -> str:  # noqa: A002 (named by the address)
         outcome = await self._do("video_info", {"video": name_of(id)})
@@ -132,9 +137,15 @@ class VideoResources(MCPServer[Any]):
         self,
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,
-        _: CompletionContext | None,
+        context: CompletionContext | None,
     ) -> Completion | None:
-        """Names of videos that hold what was typed, for prompts and addresses."""
+        """Names of videos that hold what was typed, for prompts and addresses; ids in the library."""
+        if isinstance(ref, ResourceTemplateReference) and ref.uri.startswith("library://"):
+            if self._library is None:
+                return None
+            given = (context and context.arguments) or {}
+            ids = await self._library.completed(argument.name, argument.value, given)
+            return Completion(values=ids, total=len(ids), has_more=False)
         in_address = isinstance(ref, ResourceTemplateReference)
         if argument.name != "id" if in_address else argument.name not in VIDEO_ARGUMENTS:
             return None

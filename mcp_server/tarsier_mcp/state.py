@@ -12,9 +12,9 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from tarsier_mcp.jobs import Job, Outcome, Picture
+from tarsier_mcp.jobs import Job, LaneName, Outcome, Picture
 from tarsier_tools import UsageError
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,12 @@ def _written(job: Job) -> dict[str, Any]:
     }
 
 
+def _lane(name: str) -> LaneName:
+    if name not in get_args(LaneName):
+        raise ValueError("written by another version")
+    return cast(LaneName, name)
+
+
 def _read(job_id: str, written: dict[str, Any]) -> Job:
     if written["version"] != _VERSION:
         raise ValueError("written by another version")
@@ -108,7 +114,7 @@ def _read(job_id: str, written: dict[str, Any]) -> Job:
         owner=str(written["owner"]),
         tool=str(written["tool"]),
         arguments=dict(written["arguments"]),
-        lane="light" if written["lane"] == "light" else "model",
+        lane=_lane(str(written["lane"])),
         key=str(written["key"]),
         created_at=float(written["created_at"]),
         finished_at=float(written["finished_at"]) if done else None,

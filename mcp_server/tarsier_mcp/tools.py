@@ -25,19 +25,27 @@ from tarsier_mcp.telemetry import job_span, step_spans
 from tarsier_tools import Cancelled, Progress, Settings, TarsierError, UsageError
 from tarsier_tools.text import clean_line
 from tarsier_tools.tool_specs import ToolSpec
-from tarsier_tools.tools import TOOLS, VideoTools
+from tarsier_tools.tools import VideoTools
 
 if TYPE_CHECKING:
     from tarsier_tools import VideoService
+    from tarsier_tools.library import VideoLibrary
+    from tarsier_tools.library_view import LibraryView
 
-LIGHT = frozenset({"video_info", "view_frames", "list_videos"})
+LIGHT = frozenset({"video_info", "view_frames", "list_videos", "library_status"})
 """Tools that need no model, and so never wait for it."""
+SEARCH, INDEX = "search_library", "index_videos"
+FOR_ADMINS = frozenset({INDEX})
+"""Tools that only callers with the admin scope are offered."""
 
 RESULT_CHARS = 200_000
 """``anthropic/maxResultSizeChars``: below it Claude Code shows a result instead of writing it to a file."""
 
 _LOOKS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+_WRITES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
 )
 _ASKS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -67,9 +75,13 @@ class ServedTool(Tool):
 class Workshop:
     """Where the work is done: a service behind the tools, opened when it is first needed. Close it.
 
+    Where the settings name a library it is opened at once.
+
     Args:
         service: who answers, instead of a service with these settings. The caller keeps it and closes it.
         hide_paths: see :class:`~tarsier_mcp.server.ServerOptions`.
+
+    Raises LibraryError and its kinds, and UsageError, when the library cannot be used.
     """
 
     def __init__(
@@ -80,12 +92,31 @@ class Workshop:
         self._opened: VideoService | None = None
         self._lock = threading.Lock()
         self._hider = PathHider(settings) if hide_paths else None
+        self._library: VideoLibrary | None = None
+        self.view: LibraryView | None = None
+        if settings.library is not None:
+            from tarsier_tools.library import VideoLibrary
+            from tarsier_tools.library_view import LibraryView
+
+            service = self._given or self._service()
+            self._library = VideoLibrary(settings.library, service=service)
+            self.view = LibraryView(self._library, service)
 
     @property
     def tools(self) -> VideoTools:
-        """The tools over the service."""
+        """The tools over the service, and over the library if there is one."""
+        service = self._given or self._service()
         # One page holds everything: what is too long for a client is cut into pages where that is known.
-        return VideoTools(self._given or self._service(), page_chars=RESULT_CHARS)
+        if self._library is None:
+            return VideoTools(service, page_chars=RESULT_CHARS)
+        from tarsier_tools import LibraryTools
+
+        return LibraryTools(service, self._library, page_chars=RESULT_CHARS)
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What is told of the tools; no service is needed for that."""
+        return VideoTools.specs() if self._library is None else self.tools.specs()
 
     def _service(self) -> VideoService:
         with self._lock:
@@ -97,6 +128,8 @@ class Workshop:
 
     def close(self) -> None:
         """Give back what was opened."""
+        if self._library is not None:
+            self._library.close()
         if self._opened is not None:
             self._opened.close()
 
@@ -127,32 +160,56 @@ class Workshop:
             return outcome
         return Outcome(
             self._hider.text(outcome.text),
-            self._hider.tree(outcome.result),
+            self.hidden(outcome.result),
             outcome.pictures,
             outcome.is_error,
             outcome.retryable,
         )
 
+    def hidden(self, value: Any) -> Any:
+        """A JSON value as it may go out: without the paths of this machine, where they are to be hidden."""
+        return value if self._hider is None else self._hider.tree(value)
+
     def identity(self, tool: str, arguments: dict[str, Any]) -> str:
-        """See :func:`tarsier_mcp.sources.identity`; never for what is cheap to do again."""
-        return "" if tool in LIGHT else identity(tool, arguments, self.settings.allowed_roots)
+        """See :func:`tarsier_mcp.sources.identity`.
+
+        Never for what is cheap to do again, nor for a library, which changes.
+        """
+        return (
+            ""
+            if tool in LIGHT or tool in (SEARCH, INDEX)
+            else identity(tool, arguments, self.settings.allowed_roots)
+        )
 
 
 def video_tools(workshop: Workshop, calls: Calls) -> list[Tool]:
-    """The tools that look at videos."""
+    """The tools that look at videos and, where there is a library, into that."""
     tools: list[Tool] = []
-    for spec in TOOLS:
-        lane: LaneName = "light" if spec.name in LIGHT else "model"
+    for spec in workshop.specs:
         offer = Offer(
             spec.name,
-            lane,
+            lane=partial(_lane, spec.name),
             check=partial(_checked, spec),
             identity=partial(workshop.identity, spec.name),
         )
         tools.append(
-            _tool(spec, partial(calls.call, offer), output_schema(spec.result), _LOOKS, RESULT_CHARS)
+            _tool(
+                spec,
+                partial(calls.call, offer),
+                output_schema(spec.result),
+                _WRITES if spec.name == INDEX else _LOOKS,
+                RESULT_CHARS,
+            )
         )
     return tools
+
+
+def _lane(tool: str, arguments: dict[str, Any]) -> LaneName:
+    """Where a call waits."""
+    if tool == INDEX:
+        return "index"
+    looks = arguments["rewatch"] if tool == SEARCH else tool not in LIGHT
+    return "model" if looks else "light"
 
 
 class GetJobArguments(BaseModel):
