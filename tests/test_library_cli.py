@@ -55,7 +55,12 @@ def test_status_counts_and_names_failures(library: Path, tmp_path: Path) -> None
 
 
 def test_a_video_is_shown_and_forgotten(library: Path, shapes_film: ShapesFilm) -> None:
-    assert "red triangle moves up" in run("show", shapes_film.path, "--library", library)
+    shown = run("show", shapes_film.path, "--library", library)
+    assert "red triangle moves up" in shown
+    assert "0:08.0, 224x224, h264" in shown
+    known = json.loads(run("show", shapes_film.path, "--library", library, "--json"))
+    assert known["sources"] == [str(shapes_film.path)]
+    assert known["passages"][0]["video_id"] == known["video_id"]
     assert "forgotten" in run("remove", shapes_film.path, "--library", library)
     run("show", shapes_film.path, "--library", library, code=6)
     assert "All is well." in run("verify", "--library", library)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 from rich.text import Text
 
 from tarsier_tools.cli import options
 from tarsier_tools.cli.session import Session, session
 from tarsier_tools.config import Settings, default_library_dir
 from tarsier_tools.passages import Hit, Kind, Passage
+from tarsier_tools.results import VideoInfo
 from tarsier_tools.text import clean, clean_line, format_time
 
 if TYPE_CHECKING:
@@ -42,7 +43,18 @@ Embedder = Annotated[
 Name = Annotated[str, typer.Argument(metavar="VIDEO", help="Its path or URL as it was added, or its id.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl or .parquet.")]
 
-Passages = RootModel[tuple[Passage, ...]]
+
+class Known(BaseModel):
+    """All that a library knows about a video."""
+
+    video_id: str
+    content: str
+    sources: tuple[str, ...]
+    info: VideoInfo
+    language: str
+    model: str
+    added_at: str
+    passages: tuple[Passage, ...]
 
 
 class Problem(BaseModel):
@@ -200,8 +212,18 @@ def search(
 def show(context: typer.Context, video: Name, output: options.Output, where: Where = None) -> None:
     """Show all that is known about a video."""
     with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
-        passages = library.passages(video)
-        here.show(Passages(tuple(passages)), (_passage(each) for each in passages))
+        row = library.video(video)
+        known = Known(
+            video_id=row.uuid,
+            content=row.content,
+            sources=row.sources,
+            info=row.info,
+            language=row.language,
+            model=row.model,
+            added_at=row.added_at,
+            passages=tuple(library.passages(row.uuid)),
+        )
+        here.show(known, _known(known))
 
 
 @app.command()
@@ -353,6 +375,18 @@ def _duplicates(found: Duplicates) -> Iterator[Text]:
         yield Text("No video is there twice.")
     if found.not_compared:
         yield Text(f"{found.not_compared} could not be compared: their pictures are not known.", style="dim")
+
+
+def _known(known: Known) -> Iterator[Text]:
+    info = known.info
+    for source in known.sources:
+        yield Text(clean_line(source), style="bold")
+    facts = f"{format_time(info.duration_s)}, {info.width}x{info.height}, {clean_line(info.codec)}"
+    yield Text(f"{facts}, {info.size_bytes / 1e6:.1f} MB; added {known.added_at}", style="dim")
+    if known.model:
+        yield Text(f"described by {clean_line(known.model)}, language {known.language}", style="dim")
+    yield Text(f"id {known.video_id}", style="dim")
+    yield from (_passage(each) for each in known.passages)
 
 
 def _passage(passage: Passage) -> Text:
