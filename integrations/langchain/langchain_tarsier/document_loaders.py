@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from langchain_core.documents import Document
 
 from langchain_tarsier.documents import document
 from tarsier_tools import By, Progress, Settings, VideoService, in_thread, read_passages
+from tarsier_tools.library import VideoLibrary, open_library
+from tarsier_tools.passages import Kind
 from tarsier_tools.types import no_progress
 
 
@@ -19,7 +22,7 @@ class TarsierVideoLoader(BaseLoader):
 
     The ids are UUIDs made from the video's bytes, the stretch of time and the kind of text, so that adding a
     video again replaces what is there. Metadata: ``source, video_id, title, start, end, start_timestamp,
-    duration, segment, type, language, model``.
+    citation, duration, segment, type, language, model``; ``citation`` is ``file @ MM:SS-MM:SS``.
 
     Args:
         videos: one or more paths, URLs or folders of images.
@@ -86,3 +89,43 @@ class TarsierVideoLoader(BaseLoader):
             on_progress=on_progress,
         )
         return [document(passage) for passage in passages]
+
+
+class TarsierLibraryLoader(BaseLoader):
+    """Loads what a library of videos knows: no video is watched.
+
+    The Documents have the ids and metadata of :class:`TarsierVideoLoader`.
+
+    Args:
+        library: an open library, or the folder or address of one.
+        videos: only these, by source or id.
+        kinds: only these kinds of text: "caption", "event", "chapter", "subtitle".
+    """
+
+    def __init__(
+        self,
+        library: VideoLibrary | str | Path,
+        *,
+        videos: str | Sequence[str] | None = None,
+        kinds: Kind | Sequence[Kind] | None = None,
+    ) -> None:
+        self.library = open_library(library)
+        self._videos = [videos] if isinstance(videos, str) else videos
+        self._kinds = kinds
+
+    def lazy_load(self) -> Iterator[Document]:
+        """The Documents by video and time, read video by video. Raises LibraryError and its kinds."""
+        for video in self._names():
+            yield from self._documents(video)
+
+    async def alazy_load(self) -> AsyncIterator[Document]:
+        """The same without blocking the event loop."""
+        for video in await asyncio.to_thread(self._names):
+            for found in await asyncio.to_thread(self._documents, video):
+                yield found
+
+    def _names(self) -> Sequence[str]:
+        return [row.uuid for row in self.library.videos()] if self._videos is None else self._videos
+
+    def _documents(self, video: str) -> list[Document]:
+        return [document(passage) for passage in self.library.passages(video, kinds=self._kinds)]

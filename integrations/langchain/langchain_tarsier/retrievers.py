@@ -50,7 +50,7 @@ class TarsierVideoRetriever(BaseRetriever):
         service: who watches the videos; by default a service of the retriever's own, of the settings.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     videos: list[str | Path] = Field(min_length=1)
     k: int = Field(default=4, ge=1)

@@ -26,7 +26,8 @@ class TarsierVideoReader(BasePydanticReader):
 
     The documents' ids are UUIDs that stay the same for the same stretch of the same video, so that adding
     them again changes nothing. Their metadata are flat: source, video_id, title, start, end (seconds),
-    start_timestamp, duration, segment, type, language, model. The reader pickles, without its loaded model.
+    start_timestamp, citation (``file @ MM:SS-MM:SS``), duration, segment, type, language, model. The reader
+    pickles, without its loaded model.
 
     Args:
         service: who watches the videos; the caller closes it. By default one of the reader's own, opened when

@@ -7,11 +7,19 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from llama_index.core.schema import BaseNode, Document, ImageNode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    NodeRelationship,
+    NodeWithScore,
+    RelatedNodeInfo,
+    TextNode,
+)
 
-from tarsier_tools import Passage, UsageError, VideoService
+from tarsier_tools import Hit, Passage, UsageError, VideoService
 
-FOR_MODELS = ("title", "start", "end", "start_timestamp")
+FOR_MODELS = ("title", "start", "end", "start_timestamp", "citation")
 """The metadata that a model gets to read beside the text, so that it can cite. An embedder gets none."""
 
 
@@ -49,6 +57,17 @@ def nodes(
             before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)
             after.relationships[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=before.node_id)
     return made
+
+
+def found_node(hit: Hit) -> NodeWithScore:
+    """A node of what a search found. Looked at again, its score is ``rewatched``, also in its metadata."""
+    (node,) = nodes([hit.passage], TextNode)
+    if hit.rewatched is None:
+        return NodeWithScore(node=node, score=hit.score)
+    node.metadata["rewatched"] = hit.rewatched
+    node.excluded_embed_metadata_keys.append("rewatched")
+    node.excluded_llm_metadata_keys.append("rewatched")
+    return NodeWithScore(node=node, score=hit.rewatched)
 
 
 def image_nodes(service: VideoService, nodes: Sequence[BaseNode], *, max_side: int = 768) -> list[ImageNode]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-from llama_index.readers.tarsier.documents import nodes
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.readers.tarsier.documents import found_node
 from llama_index.tools.tarsier.events import reporter
 
 from tarsier_tools import (
@@ -92,16 +92,7 @@ class TarsierVideoRetriever(BaseRetriever):
         hits = self._indexed(on_progress).search(query, wanted)
         if self._rewatch:
             hits = rewatch(self._service, hits, query, language=self._language, on_progress=on_progress)
-        found = []
-        for hit in hits[: self._top_k]:
-            (node,) = nodes([hit.passage], TextNode)
-            score = hit.score
-            if hit.rewatched is not None:
-                score = node.metadata["rewatched"] = hit.rewatched
-                node.excluded_embed_metadata_keys.append("rewatched")
-                node.excluded_llm_metadata_keys.append("rewatched")
-            found.append(NodeWithScore(node=node, score=score))
-        return found
+        return [found_node(hit) for hit in hits[: self._top_k]]
 
     def _indexed(self, on_progress: Progress) -> MemoryIndex:
         """The index, made when it is first needed. A video that cannot be read raises, and is tried again."""
@@ -109,8 +100,10 @@ class TarsierVideoRetriever(BaseRetriever):
             if self._index is None:
                 embed = self._embed_model
                 index = MemoryIndex(
-                    embed_passages=embed and (lambda texts: embed.get_text_embedding_batch(list(texts))),
-                    embed_query=embed and embed.get_query_embedding,
+                    embed_passages=None
+                    if embed is None
+                    else lambda texts: embed.get_text_embedding_batch([*texts]),
+                    embed_query=None if embed is None else embed.get_query_embedding,
                 )
                 for video in self._videos:
                     index.add(
