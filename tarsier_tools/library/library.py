@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tarsier_tools import arguments
 from tarsier_tools.errors import UnknownVideo, UsageError
-from tarsier_tools.library.embedders import open_embedder
+from tarsier_tools.library.embedders import Embedder, open_embedder
 from tarsier_tools.library.indexing import Added, Indexer, found
 from tarsier_tools.library.likeness import Duplicates, duplicates
+from tarsier_tools.library.ray_cluster import RayEngine
 from tarsier_tools.library.searching import path_filter, search
 from tarsier_tools.library.stores import Failure, Filters, Row, open_store
 from tarsier_tools.library.transfer import export_to, import_from
@@ -89,9 +90,10 @@ class VideoLibrary:
         *,
         language: str | None = None,
         retry_failed: bool = False,
+        engine: RayEngine | None = None,
         on_progress: Progress = no_progress,
     ) -> Added:
-        """Take in files, folders with all below them, and URLs.
+        """Take in files, folders with all below them, and URLs; here, or with an ``engine`` on Ray.
 
         A video whose bytes are known is never described again, whatever it is called now; a changed one takes
         the place of what it was. What is done when the work is interrupted, in whatever way, is done: the
@@ -105,9 +107,16 @@ class VideoLibrary:
         sources = list(dict.fromkeys(source for each in given for source in found(each)))
         if not sources:
             raise UsageError("No videos are given.", hint="Give files, folders or URLs.")
-        indexer = Indexer(self._store, self._watcher(), language=language)
-        added = indexer.add(sources, retry_failed=retry_failed, on_progress=on_progress)
-        self._embed(on_progress)
+        if engine is None:
+            indexer = Indexer(self._store, self._watcher(), language=language)
+            added = indexer.add(sources, retry_failed=retry_failed, on_progress=on_progress)
+            self._embed(on_progress)
+            return added
+        from tarsier_tools.library.ray_engine import TEXTS, RayIndexer
+
+        with RayIndexer(self._store, self._watcher(), engine, language=language) as many:
+            added = many.add(sources, retry_failed=retry_failed, on_progress=on_progress)
+            self._embed(on_progress, many.embedder(self._embedder, on_progress), TEXTS)
         return added
 
     def watch(
@@ -294,15 +303,17 @@ class VideoLibrary:
                 hint="Open it with that one, or with new_embedder=True and call reembed (library reembed).",
             )
 
-    def _embed(self, on_progress: Progress) -> None:
+    def _embed(
+        self, on_progress: Progress, embedder: Embedder | None = None, together: int = _TOGETHER
+    ) -> None:
         """Give a vector to every segment that has none."""
-        embedder = self._embedder
+        embedder = embedder or self._embedder
         if embedder is None:
             return
         if not self._store.meta("embedder"):
             self._store.set_meta("embedder", embedder.name)
         total = self._store.counts()["segments"]
-        for rows in self._store.without_vector(_TOGETHER):
+        for rows in self._store.without_vector(together):
             on_progress(self._store.counts()["vectors"], total, "making vectors")
             vectors = embedder.passages([text for _, text in rows])
             self._store.put_vectors(embedder.name, zip((key for key, _ in rows), vectors, strict=True))

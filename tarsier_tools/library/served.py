@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -55,6 +56,13 @@ class ServedEmbedder:
         weakref.finalize(self, self._client.close)  # its connections live as long as whoever asks
         self._model = model or self._first_model()
         self.name = f"served:{self._model}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # In another process: connections of its own.
+        again = partial(
+            ServedEmbedder, self._base_url, model=self._model, api_key=self._key, timeout_s=self._timeout_s
+        )
+        return again, ()
 
     def passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts, float32 (texts, dimensions), of length 1."""

@@ -67,6 +67,10 @@ class Journal(Generic[R]):
         """What is known about exactly this stretch."""
         return self._records.get((start_s, end_s))
 
+    def records(self) -> list[R]:
+        """All that is known, in the order in which it was kept."""
+        return list(self._records.values())
+
     def add(self, record: R) -> None:
         """Keep a record; when this returns, it is on the disk. Raises UsageError when it cannot be."""
         line = json.dumps(record.model_dump(mode="json")).encode() + b"\n"  # ASCII: takes any text there is
@@ -81,6 +85,14 @@ class Journal(Generic[R]):
             raise self._failed(error) from error
         self._whole = True
         self._records[record.start_s, record.end_s] = record
+
+    def remove(self) -> None:
+        """Forget everything. Raises UsageError when the file cannot be removed."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._records.clear()
 
     def _failed(self, error: OSError) -> UsageError:
         return UsageError(
