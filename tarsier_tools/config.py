@@ -53,6 +53,11 @@ def ray_address() -> str | None:
     return os.environ.get("RAY_ADDRESS") or None
 
 
+def s3_endpoint() -> str | None:
+    """Where buckets are: ``$AWS_ENDPOINT_URL_S3`` or ``$AWS_ENDPOINT_URL``; None for Amazon."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
 def default_cache_dir() -> Path:
     """Where downloads are kept: ``$XDG_CACHE_HOME/tarsier-tools``, or the platform's usual place."""
     if os.name == "nt":
