@@ -15,12 +15,13 @@ descriptions (as many as DREAM-1K has clips), in one language or the other; aske
 the later one first. Lookalikes: films of three scenes, and of each copies that were encoded badly, made
 smaller or cut at both ends; each kind of copy in a library with all the films. Kills: a process that adds
 films is ended by SIGKILL at random moments; after each the file is checked, and nothing that was there before
-may be gone. Both with a backend that says a fixed sentence.
+may be gone; films of three segments. Both with a backend that says a fixed sentence.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sqlite3
@@ -67,7 +68,7 @@ CHILD = """
 import sys
 sys.path.insert(0, "benchmarks")
 from library import Parrot, Settings, VideoLibrary, VideoService
-with VideoService(Settings.load(cache_dir=sys.argv[3]), Parrot()) as service:
+with VideoService(Settings.load(cache_dir=sys.argv[3]), Parrot(sys.argv[4])) as service:
     with VideoLibrary(sys.argv[1], service=service, embedder="none") as library:
         print("open", flush=True)
         library.add(sys.argv[2])
@@ -75,12 +76,22 @@ with VideoService(Settings.load(cache_dir=sys.argv[3]), Parrot()) as service:
 
 
 class Parrot(ScriptedBackend):
-    """Says one sentence of everything."""
+    """Says one sentence of everything.
+
+    Args:
+        counted: a file that gets one byte for each sentence.
+    """
+
+    def __init__(self, counted: str | Path = os.devnull) -> None:
+        super().__init__()
+        self._counted = counted
 
     def generate(
         self, requests: Sequence[Request], *, on_progress: Progress = no_progress
     ) -> list[Completion]:
         on_progress(0, 1, "generating")
+        with Path(self._counted).open("ab") as file:
+            file.write(b"." * len(requests))
         usage = Usage(prompt_tokens=1, vision_tokens=1, cached_tokens=0, completion_tokens=1)
         return [Completion("A red circle moves left.", "stop", (), (), usage) for _ in requests]
 
@@ -286,27 +297,24 @@ def joined(number: int, size: int, parts: int = 3) -> list[NDArray[np.uint8]]:
 
 
 def kills(folder: Path, count: int, seed: int = 1) -> str:
-    """Kills while adding; what was corrupt and what was lost."""
+    """Kills while adding; what was corrupt, what was lost, and what had to be described again."""
     rng = random.Random(seed)
-    watched = films(folder / "films", 60, size=112)
-    corrupt = lost = rounds = early = 0
+    (folder / "films").mkdir()
+    for number in range(60):
+        write_mp4(folder / "films" / f"{number}.mp4", joined(number, 112), fps=10)
+    corrupt = lost = rounds = done = taken = segments = 0
     known: set[str] = set()
-    target = folder / "library-0"
-    for number in range(count):
-        command = [
-            sys.executable,
-            "-c",
-            CHILD,
-            str(target),
-            str(folder / "films"),
-            str(folder / f"cache-{rounds}"),
-        ]
+    while done < count:
+        target = folder / f"library-{rounds}"
+        arguments = (target, folder / "films", folder / f"cache-{rounds}", folder / "counted")
+        command = [sys.executable, "-c", CHILD, *map(str, arguments)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
         assert process.stdout is not None
-        if number % 4:  # else while it starts and opens the file
+        if done % 4:  # else while it starts and opens the file
             process.stdout.readline()
         time.sleep(rng.uniform(0, 3.0))
-        early += process.poll() is None
+        if process.poll() is None:
+            done += 1
         process.send_signal(signal.SIGKILL)
         process.communicate()
         with VideoLibrary(target, embedder="none") as library:
@@ -315,16 +323,24 @@ def kills(folder: Path, count: int, seed: int = 1) -> str:
             with sqlite3.connect(target / FILE) as file:
                 file.execute("DELETE FROM claims")
             file.close()
-            now = {row.content for row in library.videos()}
-            segments = {row.uuid for row in library.videos() if library.passages(row.uuid)}
-            lost += len(known - now) + len({row.uuid for row in library.videos()} - segments)
+            rows = list(library.videos())
+            now = {row.content for row in rows}
+            whole = sum(len(library.passages(row.uuid)) == 3 for row in rows)
+            lost += len(known - now) + len(rows) - whole
         known = now
-        if len(known) == len(watched):  # full: begin a new one
-            rounds += 1
-            known, target = set(), folder / f"library-{rounds}"
-    rows = [(count, early, rounds * len(watched) + len(known), corrupt, lost)]
-    header = ("kills", "while it ran", "videos taken in between", "corrupt files", "videos or segments lost")
-    return table(header, rows)
+        if len(known) == 60:  # full: begin a new one
+            rounds, taken, segments, known = rounds + 1, taken + 60, segments + 180, set()
+    again = (folder / "counted").stat().st_size - segments - 3 * len(known)
+    row = (done, taken + len(known), corrupt, lost, segments + 3 * len(known), again)
+    header = (
+        "kills",
+        "videos taken in",
+        "corrupt files",
+        "videos or segments lost",
+        "segments",
+        "described again",
+    )
+    return table(header, [row])
 
 
 TITLES = {
