@@ -5,6 +5,7 @@
 #                    CLIENTS="inspector claude-code" for some of them
 # make lint    formatting, lint rules, types
 # make test-vllm  the tests against a real vLLM server, on the CPU (the first time installs 2.5 GB)
+# make test-scale  the tests of libraries in LanceDB and of work spread with Ray (the first time installs 1 GB)
 # make bench   measure again what the README and benchmarks/RESULTS.md say (long)
 #
 # Every target makes .venv with plain pip and installs only what it needs; the second time that costs nothing.
@@ -13,12 +14,13 @@
 PYTHON ?= python3
 VENV := .venv
 VLLM := .venv-vllm
+SCALE := .venv-scale
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test test-matrix test-vllm test-clients lint bench clean
+.PHONY: demo test test-matrix test-vllm test-scale test-clients lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -40,6 +42,9 @@ test-matrix: $(VENV)/.dev
 
 test-vllm: $(VENV)/.dev $(VLLM)/.ready
 	TARSIER_REQUIRE_ALL=1 TARSIER_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/python -m pytest -m vllm
+
+test-scale: $(SCALE)/.ready
+	TARSIER_REQUIRE_ALL=1 $(SCALE)/bin/python -m pytest -m scale tests/test_library_lance.py tests/test_library_ray.py
 
 test-clients: $(VENV)/.dev
 	$(BIN)/python tests/clients/run.py $(CLIENTS)
@@ -66,6 +71,14 @@ $(VLLM)/.ready: tests/vllm/requirements.txt tests/vllm/cpu_build.py
 	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet -r tests/vllm/requirements.txt
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec triton
 	$(VLLM)/bin/python tests/vllm/cpu_build.py
+	@touch $@
+
+# moto, the S3 server of the tests, wants an older python-dateutil than constraints.txt has.
+$(SCALE)/.ready: $(MANIFESTS) tests/scale/requirements.txt
+	$(PYTHON) -m venv $(SCALE)
+	$(SCALE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
+		-e '.[local,embed,parquet,lance,ray]' -r tests/scale/requirements.txt
+	$(SCALE)/bin/python -m pip --disable-pip-version-check install --quiet 'moto[server,s3]==5.2.5'
 	@touch $@
 
 bench: $(VENV)/.dev

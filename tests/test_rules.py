@@ -47,6 +47,7 @@ HEAVY |= {
     "scenedetect",
     "cv2",
     "ray",
+    "lancedb",
 }
 
 READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
@@ -70,6 +71,7 @@ ALLOWED = {
     "matplotlib": ("reporting/plot",),
     "scenedetect": ("media/shots",),
     "ray": ("library/ray_cluster",),
+    "lancedb": ("library/lance_tables",),
 }
 
 
