@@ -184,6 +184,7 @@ class VideoLibrary:
         path: str | None = None,
         start_s: float | None = None,
         end_s: float | None = None,
+        merged: bool = True,
         rewatch_hits: bool = False,
         on_progress: Progress = no_progress,
     ) -> Found:
@@ -195,8 +196,10 @@ class VideoLibrary:
             language: only texts in it, as a BCP 47 tag.
             path: only files that match this pattern of the shell, such as ``*.mkv`` or ``*/2024/*``.
             start_s, end_s: only stretches that touch this range of their video.
-            rewatch_hits: show the best candidates to the model again with the query, and order them by what
-                it sees.
+            merged: let hits that touch become one, of at most a minute, with the text of the best of them;
+                False for the segments as they are.
+            rewatch_hits: show the best candidates to the model again with the query, each segment by itself,
+                and order them by what it sees.
 
         Raises UsageError for an empty query, a bad k, no such kind and an empty range; UnknownVideo.
         """
@@ -206,7 +209,8 @@ class VideoLibrary:
         self._check_embedder()
         filters = self._filters(videos, kinds, language, path, start_s, end_s)
         wanted = k * _CANDIDATES if rewatch_hits else k
-        hits = search(self._store, self._embedder, text, wanted, filters=filters)
+        merged = merged and not rewatch_hits
+        hits = search(self._store, self._embedder, text, wanted, filters=filters, merged=merged)
         if rewatch_hits:
             hits = rewatch(self._watcher(), hits, text, language=language, on_progress=on_progress)
         return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)

@@ -22,9 +22,15 @@ _SNIPPET = 160
 
 
 def search(
-    store: Store, embedder: Embedder | None, query: str, k: int, *, filters: Filters | None
+    store: Store,
+    embedder: Embedder | None,
+    query: str,
+    k: int,
+    *,
+    filters: Filters | None,
+    merged: bool = True,
 ) -> list[Hit]:
-    """The k best hits, the best first."""
+    """The k best hits, the best first; neighbours ``merged`` into one."""
     reach = k * _REACH
     rankings = {"words": store.find_words(query, reach, filters)}
     if embedder is not None:
@@ -41,7 +47,9 @@ def search(
         for key, score in fused
         if key in passages
     ]
-    return [hit.model_copy(update={"snippet": snippet(hit.passage.text, query)}) for hit in merge(hits)[:k]]
+    if merged:
+        hits = merge(hits)
+    return [hit.model_copy(update={"snippet": snippet(hit.passage.text, query)}) for hit in hits[:k]]
 
 
 def merge(hits: Sequence[Hit]) -> list[Hit]:

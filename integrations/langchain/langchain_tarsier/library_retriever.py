@@ -22,9 +22,9 @@ _FILTERS = ("videos", "kinds", "language", "path", "start_s", "end_s")
 class TarsierLibraryRetriever(BaseRetriever):
     """Finds moments in a library of videos, filled by ``tarsier-tools library add`` or ``VideoLibrary.add``.
 
-    The Documents are as of :class:`~langchain_tarsier.TarsierLibraryLoader`, with a ``score`` that is
-    comparable within one query; neighbours that were found are one Document with the range of all. Each field
-    from ``k`` to ``end_s`` can also be given to ``invoke``, where None lifts a filter.
+    The Documents are those of :class:`~langchain_tarsier.TarsierLibraryLoader`, with a ``score`` that is
+    comparable within one query. Each field from ``k`` to ``end_s`` can also be given to ``invoke``, where
+    None lifts a filter.
 
     Args:
         library: an open library, or the folder or address of one.
@@ -83,6 +83,6 @@ class TarsierLibraryRetriever(BaseRetriever):
         given = {name: value for name, value in asked.items() if value is not None or name in _FILTERS}
         wanted = {name: getattr(self, name) for name in names} | given
         found = self._library.search(
-            query, rewatch_hits=wanted.pop("rewatch"), on_progress=on_progress, **wanted
+            query, merged=False, rewatch_hits=wanted.pop("rewatch"), on_progress=on_progress, **wanted
         )
         return [found_document(hit) for hit in found.hits]

@@ -19,8 +19,8 @@ from tarsier_tools.library import VideoLibrary, open_library
 class TarsierLibraryRetriever(BaseRetriever):
     """Finds the stretches of video in a library that a query is about, by words and by meaning.
 
-    The library is filled by ``tarsier-tools library add`` or ``VideoLibrary.add``. Neighbours that were found
-    are one node with the range of all.
+    The library is filled by ``tarsier-tools library add`` or ``VideoLibrary.add``. Hits are nodes with the
+    ids and metadata of :class:`~llama_index.readers.tarsier.TarsierLibraryReader`.
 
     Args:
         library: an open library, or the folder or address of one.
@@ -67,6 +67,11 @@ class TarsierLibraryRetriever(BaseRetriever):
 
     def _search(self, query: str, on_progress: Progress) -> list[NodeWithScore]:
         found = self._library.search(
-            query, k=self._top_k, rewatch_hits=self._rewatch, on_progress=on_progress, **self._filters
+            query,
+            k=self._top_k,
+            merged=False,
+            rewatch_hits=self._rewatch,
+            on_progress=on_progress,
+            **self._filters,
         )
         return [found_node(hit) for hit in found.hits]
