@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def segments(words: Words, video: str, count: int) -> Iterator[Entry]:
         text = words.text(words.draw(20), chinese=number % 4 == 0)
         yield Entry(
             Passage(
-                id=f"{video}-{number}",
+                id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{video}-{number}")),
                 video_id=video,
                 source=f"{video}.mp4",
                 title=video,
@@ -107,30 +108,34 @@ def segments(words: Words, video: str, count: int) -> Iterator[Entry]:
         )
 
 
+def facts(video: str, count: int) -> VideoInfo:
+    """Of a video of so many segments."""
+    return VideoInfo(
+        source=f"{video}.mp4",
+        container="mp4",
+        codec="h264",
+        width=1280,
+        height=720,
+        rotation=0,
+        duration_s=count * SEGMENT_S,
+        frame_count=int(count * SEGMENT_S * 25),
+        average_fps=25.0,
+        variable_rate=False,
+        size_bytes=1,
+        decoder="pyav",
+    )
+
+
 def fill(store: Store, words: Words, embedder: Fixed, total: int) -> None:
     """Videos of an hour each, through the library's own code."""
     for first in range(0, total, PER_VIDEO):
         count = min(PER_VIDEO, total - first)
         video = f"video-{first:07d}"
-        info = VideoInfo(
-            source=f"{video}.mp4",
-            container="mp4",
-            codec="h264",
-            width=1280,
-            height=720,
-            rotation=0,
-            duration_s=count * SEGMENT_S,
-            frame_count=int(count * SEGMENT_S * 25),
-            average_fps=25.0,
-            variable_rate=False,
-            size_bytes=1,
-            decoder="pyav",
-        )
         store.put_video(
             video,
             f"{video}.mp4",
             "",
-            info,
+            facts(video, count),
             list(segments(words, video, count)),
             language="en",
             model="made up",
