@@ -36,8 +36,32 @@ def watched() -> tuple[str, str]:
 def folder() -> Path:
     """The folder on the command line, or one with three films."""
     if sys.argv[1:]:
-        return Path(sys.argv[1])
+        given = Path(sys.argv[1])
+        if not given.is_dir():
+            sys.exit(f"There is no folder {given}.")
+        return given
     made = Path(tempfile.mkdtemp())
     for seed in range(3):
         film(seed, made / f"film {seed}.mp4")
     return made
+
+
+def long_films() -> Path:
+    """The folder on the command line, or one with two films of three scenes each, numbered on: 0 to 5."""
+    if sys.argv[1:]:
+        return folder()
+    made = Path(tempfile.mkdtemp())
+    for first in (0, 3):
+        scenes = [scene(first + number) for number in range(3)]
+        times_s = np.arange(0, scenes[0].duration_s, 1 / 12)
+        frames = (frame for each in scenes for frame in each.render(times_s, (224, 224)))
+        write_mp4(made / f"film {first // 3}.mp4", frames, fps=12)
+    return made
+
+
+def questions() -> tuple[str, ...]:
+    """The question on the command line, or two about :func:`long_films`, in English and in Chinese."""
+    if sys.argv[2:]:
+        return (sys.argv[2],)
+    first, second = scene(1).truth().events[1].fact, scene(5).truth().events[1].fact
+    return f"When does this happen: {event_phrase(first)}?", f"什么时候{event_phrase(second, 'zh-Hans')}？"

