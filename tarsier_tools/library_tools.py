@@ -151,7 +151,8 @@ class LibraryTools(VideoTools):
             "start_s": start_s,
             "end_s": end_s,
         }
-        found = self.view.search(query, k * _CANDIDATES if rewatch else k, **filters)
+        # Of hits that touch, each is looked at by itself.
+        found = self.view.search(query, k * _CANDIDATES if rewatch else k, merged=not rewatch, **filters)
         hits = list(zip(found.hits, found.there, strict=True))
         if rewatch:
             seen = rewatching.rewatch(
@@ -199,7 +200,7 @@ class LibraryTools(VideoTools):
         result = IndexedVideos(
             described=view.names(added.described),
             known=view.names(added.known),
-            failed=_failed(view.failures(added.failed)),
+            failed=_failed(view.failed(added.failed)),
             unchanged=len(added.unchanged),
             passed_over=len(added.passed_over),
         )

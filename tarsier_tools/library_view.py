@@ -100,19 +100,19 @@ class LibraryView:
             return []
         return [each.model_copy(update={"source": place.name}) for each in self.library.passages(row.uuid)]
 
-    def search(self, query: str, k: int, **filters: Any) -> ViewedHits:
+    def search(self, query: str, k: int, **options: Any) -> ViewedHits:
         """The k best hits that may be read.
 
-        ``filters`` are those of :meth:`~tarsier_tools.library.VideoLibrary.search`, which says what is
+        ``options`` are those of :meth:`~tarsier_tools.library.VideoLibrary.search`, which says what is
         raised; ``videos`` are names as the tools take them.
         """
-        if filters.get("videos") is not None:
-            filters["videos"] = [self.row(name).uuid for name in filters["videos"]]
+        if options.get("videos") is not None:
+            options["videos"] = [self.row(name).uuid for name in options["videos"]]
         reach = k
         while True:
-            result = self.library.search(query, k=reach, **filters)
+            result = self.library.search(query, k=reach, **options)
             hits = list(self._readable(result.hits))
-            if len(hits) >= k or len(result.hits) < reach or reach == _MOST_HITS:
+            if len(hits) >= min(k, len(result.hits)) or reach == _MOST_HITS:
                 break
             reach = min(4 * reach, _MOST_HITS)
         if len(hits) < len(result.hits):
@@ -121,11 +121,19 @@ class LibraryView:
             tuple(hit for hit, _ in hits[:k]), tuple(there for _, there in hits[:k]), result.notice
         )
 
-    def failures(self, sources: Sequence[str] | None = None) -> list[Failure]:
-        """What could not be taken in, of these sources or of all, and why; under the names of the tools."""
-        failed = [each for each in self.library.failures() if sources is None or each.source in sources]
-        named = ((each, self._place(each.source)) for each in failed)
+    def failures(self) -> list[Failure]:
+        """What could not be taken in, and why, under the names of the tools."""
+        named = ((each, self._place(each.source)) for each in self.library.failures())
         return [replace(each, source=place.name) for each, place in named if place is not None]
+
+    def failed(self, sources: Sequence[str]) -> list[Failure]:
+        """Why these sources could not be taken in; also those that turned out to be not allowed."""
+        return [
+            replace(each, source=place.name if place is not None else _bare(each.source))
+            for each in self.library.failures()
+            if each.source in sources
+            for place in [self._place(each.source)]
+        ]
 
     def names(self, sources: Sequence[str]) -> tuple[str, ...]:
         """What the tools call these sources."""
@@ -175,7 +183,7 @@ class LibraryView:
         except SourceNotAllowed:
             return None
         except VideoError:
-            return Place(PurePath(source).name or source, there=False)
+            return Place(_bare(source), there=False)
         return Place(self._shortest(source, path), there=True)
 
     def _place_of(self, passage: Passage) -> Place | None:
@@ -216,6 +224,11 @@ class LibraryView:
             yield self._service.identify(name)
         except (VideoError, UsageError):
             return
+
+
+def _bare(source: str) -> str:
+    """The name of a file without its folders; an address as it is."""
+    return source if source.startswith(_WEB) else PurePath(source).name or source
 
 
 def _among_themselves(hits: Sequence[tuple[Hit, bool]]) -> list[tuple[Hit, bool]]:

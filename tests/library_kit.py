@@ -1,4 +1,4 @@
-"""What the tests of a library's tools share: a folder of films of which all is known, and a library of them."""
+"""What the tests of a library's tools share: films of which all is known."""
 
 from __future__ import annotations
 
@@ -40,6 +40,4 @@ def write_films(folder: Path) -> None:
     """The films 0 to 2, the last one deeper down and with Chinese subtitles beside it."""
     for number, name in enumerate(NAMES):
         write_film(folder / name, number)
-    (folder / "deep" / "c.zh-Hans.srt").write_text(
-        f"1\n00:00:01,000 --> 00:00:02,000\n{SUBTITLE}\n", "utf-8"
-    )
+    (folder / "deep" / "c.zh-Hans.srt").write_text(f"1\n00:00:01,000 --> 00:00:02,000\n{SUBTITLE}\n", "utf-8")

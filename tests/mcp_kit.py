@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -36,6 +37,8 @@ from tarsier_tools.types import (
 ERAS = ("auto", "legacy")
 """Modes of the SDK's client: auto finds 2026-07-28, legacy shakes hands as before it."""
 SNAPSHOT = Path(__file__).parent / "data" / "mcp_tools.json"
+LIBRARY_SNAPSHOT = SNAPSHOT.with_name("mcp_library_tools.json")
+"""The tools that there are besides where a library is given."""
 SOON = 90.0
 """Seconds that nothing takes: loading libraries on a machine with much else to do comes nearest."""
 
@@ -89,14 +92,19 @@ _COST = Usage(prompt_tokens=1, vision_tokens=1, cached_tokens=0, completion_toke
 @contextmanager
 def server(
     folder: Path | None,
-    backend: Backend,
+    backend: Backend | None,
     *,
     inline_s: float | None = None,
     allow_urls: bool = False,
+    library: Path | None = None,
     **options: Any,
 ) -> Iterator[TarsierServer]:
-    """A server over the videos of a folder, whose model is the given backend."""
-    settings = Settings(allowed_roots=() if folder is None else (folder,), allow_urls=allow_urls)
+    """A server over the videos of a folder, and a library if one is given, whose model is the backend."""
+    settings = Settings(
+        allowed_roots=() if folder is None else (folder,),
+        allow_urls=allow_urls,
+        library=None if library is None else str(library),
+    )
     chosen = replace(ServerOptions(settings, clients=ClientTable(inline_s=inline_s)), **options)
     with VideoService(settings, backend=backend) as service, TarsierServer(chosen, service) as served:
         yield served
@@ -159,13 +167,20 @@ def without_results(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return tools
 
 
-if __name__ == "__main__":  # writes the snapshot again, after a change that was meant
+async def offered(served: TarsierServer) -> list[dict[str, Any]]:
+    """The tools of a server as the snapshots have them."""
+    tools = [tool.model_dump(by_alias=True, exclude_none=True) for tool in await served.mcp.list_tools()]
+    return without_results(tools)
+
+
+if __name__ == "__main__":  # writes the snapshots again, after a change that was meant
 
     async def main() -> None:
         with server(None, HeldBackend()) as served:
-            tools = [
-                tool.model_dump(by_alias=True, exclude_none=True) for tool in await served.mcp.list_tools()
-            ]
-        SNAPSHOT.write_text(json.dumps(without_results(tools), indent=1, ensure_ascii=False) + "\n", "utf-8")
+            tools = await offered(served)
+        with TemporaryDirectory() as library, server(None, HeldBackend(), library=Path(library)) as served:
+            more = [tool for tool in await offered(served) if tool not in tools]
+        for path, told in ((SNAPSHOT, tools), (LIBRARY_SNAPSHOT, more)):
+            path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
     anyio.run(main)

@@ -20,7 +20,8 @@ from llama_index.tools.tarsier import TarsierToolSpec
 from mcp import Client
 from tarsier_mcp.server import ServerOptions, TarsierServer
 
-from tarsier_tools import Settings, TarsierError, VideoService, VideoTools
+from tarsier_tools import LibraryTools, Settings, TarsierError, VideoService, VideoTools
+from tarsier_tools.library import VideoLibrary
 
 VIDEO = Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4"
 Told = dict[str, tuple[str, dict[str, Any]]]
@@ -28,13 +29,22 @@ Told = dict[str, tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[VideoService]:
-    with VideoService(Settings(backend="tiny", max_new_tokens=32)) as opened:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoService]:
+    library = str(tmp_path_factory.mktemp("library"))
+    with VideoService(Settings(backend="tiny", max_new_tokens=32, library=library)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def library(service: VideoService) -> Iterator[VideoLibrary]:
+    """A library with the video in it."""
+    with VideoLibrary(service.settings.library or "", service=service) as opened:
+        opened.add(VIDEO)
         yield opened
 
 
 def defined() -> Told:
-    return {spec.name: (spec.description, plain(spec.schema)) for spec in VideoTools.specs()}
+    return {spec.name: (spec.description, plain(spec.schema)) for spec in LibraryTools.specs()}
 
 
 def plain(schema: dict[str, Any]) -> dict[str, Any]:
@@ -42,19 +52,37 @@ def plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name != "additionalProperties"}
 
 
-def langchain_tools(service: VideoService) -> dict[str, Any]:
-    return {tool.name: tool for tool in TarsierToolkit(service=service, images=True).get_tools()}
+def langchain_tools(service: VideoService, library: VideoLibrary) -> dict[str, Any]:
+    toolkit = TarsierToolkit(service=service, images=True, library=library, indexing=True)
+    return {tool.name: tool for tool in toolkit.get_tools()}
 
 
-def llama_tools(service: VideoService) -> dict[str, FunctionTool]:
-    tools = TarsierToolSpec(service, images=True).to_tool_list()
+def llama_tools(service: VideoService, library: VideoLibrary) -> dict[str, FunctionTool]:
+    tools = TarsierToolSpec(service, images=True, library=library, indexing=True).to_tool_list()
     return {str(tool.metadata.name): tool for tool in tools}
 
 
 @contextmanager
 def mcp_server(service: VideoService) -> Iterator[TarsierServer]:
+    """It opens the library that the settings name by itself."""
     with TarsierServer(ServerOptions(service.settings), service) as served:
         yield served
+
+
+def test_without_a_library_there_are_no_tools_for_one(service: VideoService) -> None:
+    names = {spec.name for spec in VideoTools.specs()}
+    assert {tool.name for tool in TarsierToolkit(service=service, images=True).get_tools()} == names
+    tools = TarsierToolSpec(service, images=True).to_tool_list()
+    assert {tool.metadata.name for tool in tools} == names
+
+
+def test_the_tool_that_writes_is_given_only_when_it_is_asked_for(
+    service: VideoService, library: VideoLibrary
+) -> None:
+    names = defined().keys() - {"index_videos", "view_frames"}
+    assert {tool.name for tool in TarsierToolkit(service=service, library=library).get_tools()} == names
+    tools = TarsierToolSpec(service, library=library).to_tool_list()
+    assert {tool.metadata.name for tool in tools} == names
 
 
 async def test_mcp_tells_of_the_tools_as_they_are_defined(service: VideoService) -> None:
@@ -67,18 +95,22 @@ async def test_mcp_tells_of_the_tools_as_they_are_defined(service: VideoService)
     assert {name: told[name] for name in defined()} == defined()
 
 
-def test_langchain_tells_of_the_tools_as_they_are_defined(service: VideoService) -> None:
+def test_langchain_tells_of_the_tools_as_they_are_defined(
+    service: VideoService, library: VideoLibrary
+) -> None:
     told = {}
-    for name, tool in langchain_tools(service).items():
+    for name, tool in langchain_tools(service, library).items():
         function = convert_to_openai_tool(tool)["function"]
         assert function["name"] == name
         told[name] = (function["description"], function["parameters"])
     assert told == defined()
 
 
-def test_llama_index_tells_of_the_tools_as_they_are_defined(service: VideoService) -> None:
+def test_llama_index_tells_of_the_tools_as_they_are_defined(
+    service: VideoService, library: VideoLibrary
+) -> None:
     told = {}
-    for name, tool in llama_tools(service).items():
+    for name, tool in llama_tools(service, library).items():
         function = tool.metadata.to_openai_tool()["function"]
         assert function["name"] == name
         told[name] = (function["description"], function["parameters"])
@@ -93,30 +125,41 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("video_info", {"video": str(VIDEO)}),
     ("view_frames", {"video": str(VIDEO), "times_s": [0.5, 1.5]}),
     ("list_videos", {"folder": str(VIDEO.parent)}),
+    ("search_library", {"query": "a red circle", "rewatch": True}),
+    ("search_library", {"query": "a zebra", "language": "fr"}),
+    ("index_videos", {"videos": [str(VIDEO)]}),
+    ("library_status", {}),
 ]
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("caption_video", {"video": "none.mp4"}),
     ("caption_video", {"video": str(VIDEO), "start_s": 99}),
     ("ask_video", {"video": str(VIDEO), "question": " "}),
     ("view_frames", {"video": str(VIDEO), "count": 33}),
+    ("search_library", {"query": "red", "videos": ["none.mp4"]}),
+    ("index_videos", {"videos": ["none.mp4"]}),
 ]
 WRONG_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("caption_video", {"vide": str(VIDEO)}),
     ("ask_video", {"video": str(VIDEO)}),
     ("locate_event", {"video": str(VIDEO), "event": "it moves", "top_k": 0}),
+    ("search_library", {"query": "red", "kinds": ["speech"]}),
 ]
 
 
-def langchain_says(service: VideoService, name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
+def langchain_says(
+    service: VideoService, library: VideoLibrary, name: str, arguments: dict[str, Any]
+) -> tuple[str, bool]:
     call = {"type": "tool_call", "name": name, "args": arguments, "id": "1"}
-    message = langchain_tools(service)[name].invoke(call)
+    message = langchain_tools(service, library)[name].invoke(call)
     assert isinstance(message, ToolMessage)
     text = message.content if isinstance(message.content, str) else message.content[0]["text"]
     return text, message.status == "error"
 
 
-def llama_says(service: VideoService, name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
-    output = call_tool(llama_tools(service)[name], arguments)
+def llama_says(
+    service: VideoService, library: VideoLibrary, name: str, arguments: dict[str, Any]
+) -> tuple[str, bool]:
+    output = call_tool(llama_tools(service, library)[name], arguments)
     return output.blocks[0].text, output.is_error
 
 
@@ -129,23 +172,23 @@ async def mcp_says(service: VideoService, name: str, arguments: dict[str, Any]) 
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[name for name, _ in CALLS])
 async def test_a_model_is_told_the_same_by_each(
-    service: VideoService, name: str, arguments: dict[str, Any]
+    service: VideoService, library: VideoLibrary, name: str, arguments: dict[str, Any]
 ) -> None:
-    said = VideoTools(service).call(name, arguments).text
-    assert langchain_says(service, name, arguments) == (said, False)
-    assert llama_says(service, name, arguments) == (said, False)
+    said = LibraryTools(service, library).call(name, arguments).text
+    assert langchain_says(service, library, name, arguments) == (said, False)
+    assert llama_says(service, library, name, arguments) == (said, False)
     assert await mcp_says(service, name, arguments) == (said, False)
 
 
 @pytest.mark.parametrize(("name", "arguments"), [*WRONG, *WRONG_ARGUMENTS])
 async def test_what_went_wrong_is_said_in_the_same_words_by_each(
-    service: VideoService, name: str, arguments: dict[str, Any]
+    service: VideoService, library: VideoLibrary, name: str, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(TarsierError) as caught:
-        VideoTools(service).call(name, arguments)
+        LibraryTools(service, library).call(name, arguments)
     said = str(caught.value)
-    assert langchain_says(service, name, arguments) == (said, True)
+    assert langchain_says(service, library, name, arguments) == (said, True)
     assert await mcp_says(service, name, arguments) == (said, True)
-    text, is_error = llama_says(service, name, arguments)
+    text, is_error = llama_says(service, library, name, arguments)
     assert is_error
     assert said in text

@@ -1,9 +1,13 @@
-"""The video tools as LangChain tools. What they are and do is defined in ``tarsier_tools.VideoTools``."""
+"""The video tools as LangChain tools. What they are and do is defined in ``tarsier_tools``.
+
+See ``VideoTools`` there, and ``LibraryTools`` for those over a library.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from langchain_core.messages.content import create_image_block, create_text_block
@@ -13,7 +17,16 @@ from langchain_core.tools.base import ArgsSchema
 from pydantic import BaseModel, Field, ValidationError
 
 from langchain_tarsier.progress import reporter
-from tarsier_tools import Settings, TarsierError, ToolReply, ToolSpec, VideoService, VideoTools
+from tarsier_tools import (
+    LibraryTools,
+    Settings,
+    TarsierError,
+    ToolReply,
+    ToolSpec,
+    VideoService,
+    VideoTools,
+)
+from tarsier_tools.library import VideoLibrary, open_library
 
 
 class TarsierTool(BaseTool):
@@ -66,9 +79,12 @@ class TarsierTool(BaseTool):
         return self._content(reply), reply.result
 
     def _tools(self, config: RunnableConfig) -> VideoTools:
+        return VideoTools(self._watcher(config))
+
+    def _watcher(self, config: RunnableConfig) -> VideoService:
         service = self.service_for(config) if self.service_for is not None else self.service
         assert service is not None
-        return VideoTools(service)
+        return service
 
     def _content(self, reply: ToolReply[BaseModel]) -> Any:
         return reply.text
@@ -142,6 +158,61 @@ class ListVideosTool(TarsierTool):
     """Lists the videos that may be used; the artifact is a ``VideoFolder``."""
 
     spec: ClassVar[ToolSpec] = VideoTools.spec("list_videos")
+    name: str = spec.name
+    description: str = spec.description
+    args_schema: ArgsSchema | None = spec.arguments
+
+
+class LibraryTool(TarsierTool):
+    """Base of the tools over a library of videos.
+
+    Only videos that the service may read (``Settings.allowed_roots``) are found.
+
+    Args:
+        library: an open library, or the folder or address of one that is there. The caller closes an open
+            one; the tools of a toolkit share it.
+    """
+
+    library: VideoLibrary | str | Path = Field(exclude=True, repr=False)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Open the library.
+
+        Raises UsageError where there is none; LibraryError and its kinds when it cannot be used.
+        """
+        super().model_post_init(context)
+        self.library = open_library(self.library, service=self.service)
+
+    def _tools(self, config: RunnableConfig) -> VideoTools:
+        assert isinstance(self.library, VideoLibrary)
+        return LibraryTools(self._watcher(config), self.library)
+
+
+class SearchLibraryTool(LibraryTool):
+    """Finds moments in all videos of a library; the artifact is a ``tarsier_tools.library.Found``."""
+
+    spec: ClassVar[ToolSpec] = LibraryTools.spec("search_library")
+    name: str = spec.name
+    description: str = spec.description
+    args_schema: ArgsSchema | None = spec.arguments
+
+
+class IndexVideosTool(LibraryTool):
+    """Takes videos into a library; the artifact says what became of them.
+
+    The library must have been opened with a service, or be given by its address.
+    """
+
+    spec: ClassVar[ToolSpec] = LibraryTools.spec("index_videos")
+    name: str = spec.name
+    description: str = spec.description
+    args_schema: ArgsSchema | None = spec.arguments
+
+
+class LibraryStatusTool(LibraryTool):
+    """Tells what a library holds, and what could not be taken in; the artifact has it in numbers."""
+
+    spec: ClassVar[ToolSpec] = LibraryTools.spec("library_status")
     name: str = spec.name
     description: str = spec.description
     args_schema: ArgsSchema | None = spec.arguments

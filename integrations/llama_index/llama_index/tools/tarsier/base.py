@@ -1,8 +1,12 @@
-"""The video tools as a tool spec. What they are and do is defined in ``tarsier_tools.VideoTools``."""
+"""The video tools as a tool spec. What they are and do is defined in ``tarsier_tools``.
+
+See ``VideoTools`` there, and ``LibraryTools`` for those over a library.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock
@@ -12,7 +16,8 @@ from llama_index.core.tools.types import ToolMetadata
 from llama_index.tools.tarsier.events import reporter
 from pydantic import BaseModel
 
-from tarsier_tools import Settings, ToolReply, VideoService, VideoTools
+from tarsier_tools import LibraryTools, Settings, ToolReply, VideoService, VideoTools
+from tarsier_tools.library import VideoLibrary, open_library
 
 
 class TarsierReply(list[ContentBlock]):
@@ -44,6 +49,12 @@ class TarsierToolSpec(BaseToolSpec):
         settings: for a service of the spec's own; by default from the ``TARSIER_*`` variables.
         images: give the pictures of view_frames to the model. Some model integrations drop or refuse
             pictures in tool messages; without them that tool is left out.
+        library: also give the tools that search a library of videos: an open one, which the caller closes, or
+            the folder or address of one that is there. Only videos that the service may read are found.
+        indexing: with a library, also give the tool that takes videos into it: that can work for long, and
+            writes.
+
+    Raises UsageError where there is no library; LibraryError and its kinds when it cannot be used.
     """
 
     spec_functions: list[SPEC_FUNCTION_TYPE]
@@ -54,10 +65,16 @@ class TarsierToolSpec(BaseToolSpec):
         *,
         settings: Settings | None = None,
         images: bool = False,
+        library: VideoLibrary | str | Path | None = None,
+        indexing: bool = False,
     ) -> None:
-        self.tools = VideoTools(service or VideoService(settings or Settings.load()))
+        service = service or VideoService(settings or Settings.load())
+        self.tools = VideoTools(service)
+        if library is not None:
+            self.tools = LibraryTools(service, open_library(library, service=service))
         self.images = images
-        names = [spec.name for spec in VideoTools.specs() if images or spec.name != "view_frames"]
+        left_out = {"view_frames": not images, "index_videos": not indexing}
+        names = [spec.name for spec in self.tools.specs() if not left_out.get(spec.name)]
         self.spec_functions = [(name, f"a{name}") for name in names]
 
     def to_tool_list(
@@ -71,27 +88,26 @@ class TarsierToolSpec(BaseToolSpec):
         """
         own = {
             spec.name: ToolMetadata(name=spec.name, description=spec.description, fn_schema=spec.arguments)
-            for spec in VideoTools.specs()
+            for spec in self.tools.specs()
         }
         return super().to_tool_list(spec_functions, {**own, **(func_to_metadata_mapping or {})})
 
     def call(self, name: str, *args: Any, **arguments: Any) -> TarsierReply:
         """Call a tool by its name. Raises what the tool raises; UsageError for a bad argument."""
-        reply = self.tools.call(name, _named(name, args, arguments), on_progress=reporter(name))
+        reply = self.tools.call(name, self._named(name, args, arguments), on_progress=reporter(name))
         return TarsierReply(reply, images=self.images)
 
     async def acall(self, name: str, *args: Any, **arguments: Any) -> TarsierReply:
         """:meth:`call` in a thread. When it is cancelled, the work stops at its next step."""
-        reply = await self.tools.acall(name, _named(name, args, arguments), on_progress=reporter(name))
+        reply = await self.tools.acall(name, self._named(name, args, arguments), on_progress=reporter(name))
         return TarsierReply(reply, images=self.images)
 
-
-def _named(name: str, args: tuple[Any, ...], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments given by place take the names that stand there."""
-    fields = VideoTools.spec(name).arguments.model_fields
-    if len(args) > len(fields) or set(list(fields)[: len(args)]) & set(arguments):
-        raise TypeError(f"{name} takes {', '.join(fields)}")
-    return {**dict(zip(fields, args, strict=False)), **arguments}
+    def _named(self, name: str, args: tuple[Any, ...], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments given by place take the names that stand there."""
+        fields = self.tools.spec(name).arguments.model_fields
+        if len(args) > len(fields) or set(list(fields)[: len(args)]) & set(arguments):
+            raise TypeError(f"{name} takes {', '.join(fields)}")
+        return {**dict(zip(fields, args, strict=False)), **arguments}
 
 
 def _method(name: str) -> Callable[..., TarsierReply]:
@@ -108,7 +124,7 @@ def _async_method(name: str) -> Callable[..., Coroutine[Any, Any, TarsierReply]]
     return tool
 
 
-for _spec in VideoTools.specs():
+for _spec in LibraryTools.specs():
     for _name, _make in ((_spec.name, _method), (f"a{_spec.name}", _async_method)):
         _function = _make(_spec.name)
         _function.__name__, _function.__doc__ = _name, _spec.description
