@@ -1,7 +1,8 @@
-"""Conditions of SQL on the tables of a library in LanceDB, which takes no values beside them. Pure."""
+"""Conditions of SQL on the tables of a library in LanceDB, which takes no values beside them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from tarsier_tools.library.stores import Filters
@@ -21,6 +22,11 @@ def one_of(column: str, texts: Iterable[str]) -> str:
     """A column is one of these texts."""
     literals = ", ".join(map(quoted, texts))
     return f"{column} IN ({literals})" if literals else "false"
+
+
+def unclaimed() -> str:
+    """A claim that may be taken over: one's own, or void by now."""
+    return f"target.owner = source.owner OR target.until < {time.time():f}"
 
 
 def condition(filters: Filters | None) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tarsier_tools.errors import LibraryError, TarsierError
 from tarsier_tools.library import lance_upkeep, lance_vectors
-from tarsier_tools.library.lance_conditions import condition, equal, one_of
+from tarsier_tools.library.lance_conditions import condition, equal, one_of, unclaimed
 from tarsier_tools.library.lance_tables import LanceTables
 from tarsier_tools.library.lexical import MAX_QUERY_TERMS
 from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row
@@ -229,8 +229,7 @@ class LanceStore:
     def claim(self, content: str, owner: str, until: float) -> bool:
         """Take a video for oneself until a time, or longer when it is one's own; False when it is taken."""
         row = {"content": content, "owner": owner, "until": until}
-        free = f"target.owner = source.owner OR target.until < {time.time():f}"
-        return bool(self._tables.merge("claims", [row], replace=free))
+        return bool(self._tables.merge("claims", [row], replace=unclaimed()))
 
     def release(self, content: str, owner: str) -> None:
         """Give a claim back."""

@@ -8,19 +8,17 @@ added the same key at the same time. Otherwise both rows would stay.
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib import import_module
-from pathlib import Path
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from tarsier_tools import config
 from tarsier_tools.errors import LibraryError, LibraryLocked, LibraryTooNew, UsageError
+from tarsier_tools.library.lance_address import BUSY_S, failure, has_files, location
 from tarsier_tools.library.lance_conditions import one_of
 
 if TYPE_CHECKING:
@@ -65,8 +63,8 @@ KEPT = timedelta(minutes=10)
 """Old versions of a table are deleted when nobody can still be reading them."""
 
 _WORDS = "terms"
-_BUSY_S = 30.0
 _PAUSE_S = 0.2
+_ATTEMPTS = 5
 _COMMITS = 64
 _MANY_COMMITS = 1024
 _GROWTH = 0.05
@@ -94,13 +92,12 @@ class LanceTables:
         self._open: dict[str, Any] = {}
         self._grown: dict[str, tuple[int, int]] = {}
         self._closed = False
-        place, options = _location(address)
+        place, options = location(address)
         with self._mapped():
-            self._connection = self._lancedb.connect(
-                place, read_consistency_interval=timedelta(0), storage_options=options
-            )
-            names = self.names()
-        if "meta" not in names and (names or _has_files(place)):
+            self._connection = self._lancedb.connect(place, storage_options=options)
+        filled = has_files(place)  # before its tables are listed, for another process may be making them
+        names = self.names()
+        if "meta" not in names and (names or filled):
             raise LibraryError(f"{address} holds something else than a library.", hint="Give another path.")
         found = {row["key"]: row["value"] for row in self.rows("meta", ["key", "value"])}
         if not found:
@@ -182,22 +179,26 @@ class LanceTables:
 
     def append(self, name: str, rows: Sequence[dict[str, Any]], *, dimensions: int = 0) -> None:
         """Add rows; of vectors so many ``dimensions``. At most 64k at a time keeps memory small."""
-        table = self._table(name, dimensions)
+        schema = self._table(name, dimensions).schema
         for first in range(0, len(rows), 65_536):
-            some = self._arrow.Table.from_pylist(rows[first : first + 65_536], schema=table.schema)
-            self._commit(lambda some=some: table.add(some))
+            some = self._arrow.Table.from_pylist(rows[first : first + 65_536], schema=schema)
+            self._commit(name, methodcaller("add", some))
         self._note(name, len(rows))
 
     def merge(self, name: str, rows: Sequence[dict[str, Any]], *, replace: str | None = "true") -> int:
         """Add rows by their key, in place of those of the same key that fulfil ``replace``; how many were
         written. In conditions the row that is there is ``target``, the new one ``source``."""
-        table = self._table(name)
-        key = table.schema.names[0]
-        merging = table.merge_insert(key).use_index(use_index=False).when_not_matched_insert_all()
-        if replace is not None:
-            merging = merging.when_matched_update_all(where=None if replace == "true" else replace)
-        new = self._arrow.Table.from_pylist(list(rows), schema=table.schema)
-        done = self._commit(lambda: merging.execute(new))
+        schema = self._table(name).schema
+        new = self._arrow.Table.from_pylist(list(rows), schema=schema)
+
+        def merge(table: Any) -> Any:
+            merging = table.merge_insert(schema.names[0]).use_index(use_index=False)
+            merging = merging.when_not_matched_insert_all()
+            if replace is not None:
+                merging = merging.when_matched_update_all(where=None if replace == "true" else replace)
+            return merging.execute(new)
+
+        done = self._commit(name, merge)
         self._note(name, len(rows))
         return int(done.num_inserted_rows + done.num_updated_rows)
 
@@ -205,7 +206,7 @@ class LanceTables:
         """Delete the rows that fulfil a condition; how many they were."""
         if not self.count(name, condition):  # a deletion of nothing would be a commit too
             return 0
-        done = self._commit(lambda: self._table(name).delete(condition))
+        done = self._commit(name, methodcaller("delete", condition))
         self._note(name, 0)
         return int(done.num_deleted_rows)
 
@@ -238,22 +239,31 @@ class LanceTables:
     # ------------------------------------------------------------ inside
 
     def _table(self, name: str, dimensions: int = 0) -> Any:
+        """A table as it is now: LanceDB would ask for news at every turn, or never."""
         found = self._open.get(name)
-        if found is not None and not self._closed:
+        if found is not None:
+            with self._mapped():
+                found.checkout_latest()
             return found
-        there = self.has(name)
+        table = self._opened(name, dimensions)
         with self._mapped():
-            if there:
-                table = self._connection.open_table(name)
-            else:
-                schema = self._schema(name, dimensions)
-                table = self._commit(
-                    lambda: self._connection.create_table(name, schema=schema, exist_ok=True)
-                )
             if name == "segments" and not any(_WORDS in index.columns for index in table.list_indices()):
                 self._index_words(table)
         self._open[name] = table
         return table
+
+    def _opened(self, name: str, dimensions: int) -> Any:
+        """A table, made when it is not there; another process may be making it, or was killed meanwhile."""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._mapped():
+                    return self._connection.open_table(name)
+            except LibraryError as error:
+                problem = error
+            with suppress(LibraryError), self._mapped():
+                return self._connection.create_table(name, schema=self._schema(name, dimensions))
+            time.sleep(_PAUSE_S)
+        raise problem
 
     def _schema(self, name: str, dimensions: int) -> Any:
         arrow = self._arrow
@@ -321,13 +331,14 @@ class LanceTables:
         if enough or grown + rows >= _GROWTH * self.count(name):
             self.tidy(name)
 
-    def _commit(self, write: Callable[[], Result]) -> Result:
-        """Write; again when another process was faster."""
-        until = time.monotonic() + _BUSY_S
+    def _commit(self, name: str, write: Callable[[Any], Result]) -> Result:
+        """Write to a table; again when another process was faster."""
+        until = time.monotonic() + BUSY_S
         while True:
+            table = self._table(name)
             try:
                 with self._mapped():
-                    return write()
+                    return write(table)
             except LibraryLocked:
                 if time.monotonic() > until:
                     raise
@@ -341,8 +352,8 @@ class LanceTables:
             yield
         except LibraryError:
             raise
-        except (RuntimeError, ValueError, OSError) as error:  # LanceDB has no errors of its own
-            raise _failure(error, self._address) from error
+        except Exception as error:  # LanceDB has no errors of its own, and its panics are of a hidden kind
+            raise failure(error, self._address) from error
 
 
 def _packages() -> tuple[Any, Any]:
@@ -354,40 +365,3 @@ def _packages() -> tuple[Any, Any]:
             "A library at lance:// needs the lancedb package.",
             hint='Type: pip install "tarsier-tools[lance]"',
         ) from error
-
-
-def _location(address: str) -> tuple[str, dict[str, str]]:
-    """Where LanceDB finds it, and the options of its storage."""
-    kind, _, place = address.partition("://")
-    if not place.strip("/"):
-        raise UsageError(
-            f"{address} names no place.", hint="Give lance://FOLDER or lance+s3://BUCKET/PREFIX."
-        )
-    if kind == "lance":
-        return str(Path(place).expanduser()), {}
-    options = {}
-    endpoint = config.s3_endpoint()
-    if endpoint is not None:
-        options["aws_endpoint"] = endpoint
-        if urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
-            options["allow_http"] = "true"
-    return f"s3://{place}", options
-
-
-def _has_files(place: str) -> bool:
-    return "://" not in place and Path(place).is_dir() and any(Path(place).iterdir())
-
-
-def _failure(error: Exception, address: str) -> LibraryError:
-    """What LanceDB says, as an error of ours: without the places in its source, and in one line."""
-    words = " ".join(str(error).split())
-    if "conflict" in words.lower():
-        return LibraryLocked(
-            f"Other processes have been writing to {address} for more than {_BUSY_S:.0f} s.",
-            hint="Try again when they are done.",
-        )
-    said = re.sub(r",? ?(location: Location \{|/\S+\.rs:\d).*", "", words).removeprefix("lance error: ")
-    hint = "Check the path, the disk and the rights."
-    if address.startswith("lance+s3:"):
-        hint = "Check the bucket, and AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY."
-    return LibraryError(f"{address} cannot be used as a library: {said[:300]}.", hint=hint)

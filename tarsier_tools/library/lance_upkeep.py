@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from tarsier_tools.errors import LibraryError
@@ -47,12 +47,14 @@ def problems(tables: LanceTables) -> list[str]:
     expected = {row["edition"]: row["segments"] for row in tables.rows("videos", ["edition", "segments"])}
     short = sum(found["segments"][edition] != number for edition, number in expected.items())
     doubled = len(expected) - len({row["content"] for row in tables.rows("videos", ["content"])})
+    twice = len(_overfull(found, expected))
     strangers = {
         name: sum(n for edition, n in found[name].items() if edition not in expected) for name in found
     }
     lacking = {
         f"{short} videos have not the segments that they should have.": short,
         f"{doubled} videos are there twice.": doubled,
+        f"{twice} videos have more vectors than segments; vacuum deletes them, to be made again.": twice,
         f"{len(lost)} files refer to a video that is not there.": len(lost),
         f"{len(homeless)} videos have no file: they were not finished.": len(homeless),
     }
@@ -70,7 +72,9 @@ def vacuum(tables: LanceTables, vectors: str) -> None:
     tables.delete("videos", f"{one_of('content', _homeless(tables))} AND edition < '{before}'")
     tables.delete("claims", f"until < {time.time():f}")
     found = {name: _editions(tables, name) for name in _parts(tables)}
-    known = {row["edition"] for row in tables.rows("videos", ["edition"])}
+    known = {row["edition"]: row["segments"] for row in tables.rows("videos", ["edition", "segments"])}
+    for name, edition in _overfull(found, known):
+        tables.delete(name, equal("edition", edition))
     for name, editions in found.items():
         left = sorted(edition for edition in editions if edition not in known and edition < before)
         for first in range(0, len(left), _TOGETHER):
@@ -93,6 +97,17 @@ def _editions(tables: LanceTables, name: str) -> Counter[str]:
     for batch in tables.batches(name, ["edition"]):
         counted.update(batch["edition"])
     return counted
+
+
+def _overfull(found: Mapping[str, Mapping[str, int]], expected: Mapping[str, int]) -> list[tuple[str, str]]:
+    """(table, edition) where two processes made the same vectors, one of which had been given up for dead."""
+    return [
+        (name, edition)
+        for name in found
+        if name.startswith("vectors_")
+        for edition, number in found[name].items()
+        if number > expected.get(edition, number)
+    ]
 
 
 def _dangling_files(tables: LanceTables) -> list[str]:
