@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,7 +33,7 @@ def document(path: Path) -> dict[str, Any]:
 def tools() -> set[str]:
     import anyio
 
-    with server(None, HeldBackend()) as served:
+    with TemporaryDirectory() as library, server(None, HeldBackend(), library=Path(library)) as served:
         return {tool.name for tool in anyio.run(served.mcp.list_tools)}
 
 
@@ -97,6 +98,7 @@ def test_the_skill_and_the_documents_name_the_tools_that_there_are(tools: set[st
 
 
 _VERBS = {"caption", "ask", "locate", "describe", "video", "view", "list", "get", "cancel"}
+_VERBS |= {"search", "index", "library"}
 
 
 def test_the_skill_has_a_head_that_says_when_to_use_it() -> None:
