@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from pydantic import BaseModel
 from rich.text import Text
 
 from tarsier_tools.cli import options
+from tarsier_tools.cli.library_render import (
+    Count,
+    Known,
+    Problem,
+    Status,
+    Verdict,
+    show_added,
+    show_duplicates,
+    show_hits,
+    show_known,
+    show_status,
+)
 from tarsier_tools.cli.session import Session, session
 from tarsier_tools.config import Settings, default_library_dir
-from tarsier_tools.passages import Hit, Kind, Passage
-from tarsier_tools.results import VideoInfo
-from tarsier_tools.text import clean, clean_line, format_time
+from tarsier_tools.errors import UsageError
+from tarsier_tools.passages import Kind
+from tarsier_tools.text import clean_line
 
 if TYPE_CHECKING:
-    from tarsier_tools.library import Added, Duplicates, VideoLibrary
+    from tarsier_tools.library import RayEngine, VideoLibrary
 
 app = typer.Typer(help="Videos described once and searched for ever.", no_args_is_help=True)
 
@@ -42,51 +54,49 @@ Embedder = Annotated[
 ]
 Name = Annotated[str, typer.Argument(metavar="VIDEO", help="Its path or URL as it was added, or its id.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl or .parquet.")]
+ENGINES = ("local", "ray")
 
 
-class Known(BaseModel):
-    """All that a library knows about a video."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where videos are described."""
 
-    video_id: str
-    content: str
-    sources: tuple[str, ...]
-    info: VideoInfo
-    language: str
-    model: str
-    added_at: str
-    passages: tuple[Passage, ...]
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="|".join(ENGINES),
+            parser=options.one_of(ENGINES),
+            help="In this process, or many at a time on Ray.",
+        ),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT|auto",
+            help="Of a Ray cluster [RAY_ADDRESS, or a Ray of its own on this machine].",
+        ),
+    ] = None
+    ray_actors: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-actors",
+            metavar="N",
+            min=1,
+            help="Most processes that describe at once [one for each GPU, or for two CPUs].",
+        ),
+    ] = None
 
+    def chosen(self) -> RayEngine | None:
+        """The engine for ``VideoLibrary.add``. Raises UsageError for options of another."""
+        from tarsier_tools.library import RayEngine
 
-class Problem(BaseModel):
-    """A file that could not be taken in."""
-
-    source: str
-    kind: str
-    message: str
-    hint: str
-    attempts: int
-    failed_at: str
-
-
-class Status(BaseModel):
-    """What a library holds."""
-
-    library: str
-    counts: dict[str, int]
-    notice: str
-    failures: tuple[Problem, ...]
-
-
-class Count(BaseModel):
-    """How many were written or taken in."""
-
-    count: int
-
-
-class Verdict(BaseModel):
-    """What is wrong with a library's files; nothing when all is well."""
-
-    problems: tuple[str, ...]
+        if self.engine == "ray":
+            return RayEngine(self.ray_address, self.ray_actors)
+        if self.ray_address is not None or self.ray_actors is not None:
+            raise UsageError("Options of Ray are given, but not Ray.", hint="Add --engine ray.")
+        return None
 
 
 @app.command()
@@ -97,6 +107,7 @@ def add(
         list[str], typer.Argument(metavar="VIDEO|FOLDER...", help="Files, folders with all below, URLs.")
     ],
     output: options.Output,
+    engine: Engine,
     where: Where = None,
     embedder: Embedder = "auto",
     language: options.Language = None,
@@ -108,15 +119,19 @@ def add(
     base_url: options.BaseUrl = None,
 ) -> None:
     """Take videos in. What is known by its bytes is not described again; interrupted work goes on."""
-    settings = Settings.load(backend=backend, model=model, base_url=base_url)
+    settings, chosen = Settings.load(backend=backend, model=model, base_url=base_url), engine.chosen()
     with _open(context, settings, where, embedder, as_json=output.as_json) as (here, library):
         here.say_which_model()
         added = here.work(
             lambda progress: library.add(
-                videos, language=language, retry_failed=retry_failed, on_progress=progress
+                videos,
+                language=language,
+                retry_failed=retry_failed,
+                engine=chosen,
+                on_progress=progress,
             )
         )
-        here.show(added, _added(added, library))
+        here.show(added, show_added(added, library))
     if added.failed:
         raise typer.Exit(3)
 
@@ -146,7 +161,7 @@ def watch(
                 folders,
                 every_s=every,
                 language=language,
-                on_added=lambda added: here.show(added, _added(added, library)),
+                on_added=lambda added: here.show(added, show_added(added, library)),
                 on_progress=progress,
             )
         )
@@ -204,7 +219,7 @@ def search(
                 on_progress=progress,
             )
         )
-        here.show(found, _hits(found.hits, found.notice))
+        here.show(found, show_hits(found.hits, found.notice))
 
 
 @app.command()
@@ -223,7 +238,7 @@ def show(context: typer.Context, video: Name, output: options.Output, where: Whe
             added_at=row.added_at,
             passages=tuple(library.passages(row.uuid)),
         )
-        here.show(known, _known(known))
+        here.show(known, show_known(known))
 
 
 @app.command()
@@ -237,7 +252,7 @@ def status(context: typer.Context, output: options.Output, where: Where = None) 
             notice=library.notice,
             failures=tuple(Problem.model_validate(each, from_attributes=True) for each in library.failures()),
         )
-        here.show(state, _status(state))
+        here.show(state, show_status(state))
 
 
 @app.command()
@@ -246,7 +261,7 @@ def duplicates(context: typer.Context, output: options.Output, where: Where = No
     """Find videos that the library holds more than once: the same bytes, or others that look the same."""
     with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
         found = library.duplicates()
-        here.show(found, _duplicates(found))
+        here.show(found, show_duplicates(found))
 
 
 @app.command()
@@ -327,78 +342,3 @@ def _open(
         VideoLibrary(address, service=here.service, embedder=embedder, new_embedder=anew) as library,
     ):
         yield here, library
-
-
-def _added(added: Added, library: VideoLibrary) -> Iterator[Text]:
-    for name, words in (
-        ("described", "described"),
-        ("known", "known by their bytes, under another name"),
-        ("unchanged", "unchanged"),
-        ("passed_over", "passed over: they failed before (--retry-failed), or another process has them"),
-    ):
-        count = len(getattr(added, name))
-        if count:
-            yield Text(f"{count} {words}")
-    reasons = {each.source: each for each in library.failures()}
-    for source in added.failed:
-        reason = reasons.get(source)
-        why = f"{reason.message} {reason.hint}" if reason else ""
-        yield Text(f"failed: {clean_line(source)}: {clean_line(why)}", style="red")
-
-
-def _hits(hits: tuple[Hit, ...], notice: str) -> Iterator[Text]:
-    if not hits:
-        yield Text("Nothing was found.")
-    for hit in hits:
-        passage = hit.passage
-        times = f"{format_time(passage.start_s, 0)}-{format_time(passage.end_s, 0)}"
-        seen = "" if hit.rewatched is None else f"  seen {hit.rewatched:.0%}, raw"
-        places = ", ".join(f"{name} #{place}" for name, place in hit.ranks.items())
-        yield Text.assemble(
-            (f"{clean_line(passage.source)} @ {times}", "cyan"), (f"  {passage.kind}, {places}{seen}", "dim")
-        )
-        yield Text(f"  {clean(hit.snippet)}")
-    if notice:
-        yield Text(notice, style="dim")
-
-
-def _duplicates(found: Duplicates) -> Iterator[Text]:
-    for sources in found.same:
-        yield Text("the same bytes:", style="dim")
-        yield from (Text(f"  {clean_line(source)}", style="cyan") for source in sources)
-    for group in found.alike:
-        yield Text("look the same, the best first:", style="dim")
-        for each in group:
-            facts = f"{each.width}x{each.height}, {format_time(each.duration_s)}, {each.likeness:.0%} alike"
-            yield Text.assemble((f"  {clean_line(each.source)}", "cyan"), (f"  {facts}", "dim"))
-    if not found.same and not found.alike:
-        yield Text("No video is there twice.")
-    if found.not_compared:
-        yield Text(f"{found.not_compared} could not be compared: their pictures are not known.", style="dim")
-
-
-def _known(known: Known) -> Iterator[Text]:
-    info = known.info
-    for source in known.sources:
-        yield Text(clean_line(source), style="bold")
-    facts = f"{format_time(info.duration_s)}, {info.width}x{info.height}, {clean_line(info.codec)}"
-    yield Text(f"{facts}, {info.size_bytes / 1e6:.1f} MB; added {known.added_at}", style="dim")
-    if known.model:
-        yield Text(f"described by {clean_line(known.model)}, language {known.language}", style="dim")
-    yield Text(f"id {known.video_id}", style="dim")
-    yield from (_passage(each) for each in known.passages)
-
-
-def _passage(passage: Passage) -> Text:
-    times = f"{format_time(passage.start_s)}-{format_time(passage.end_s)}"
-    return Text.assemble((f"{times}  ", "cyan"), (f"{passage.kind}  ", "dim"), clean_line(passage.text))
-
-
-def _status(state: Status) -> Iterator[Text]:
-    yield Text(clean_line(state.library), style="bold")
-    for name, count in state.counts.items():
-        yield Text(f"  {name:20} {count:,}")
-    for each in state.failures:
-        yield Text(f"failed: {clean_line(each.source)}: {clean_line(each.message)}", style="red")
-    if state.notice:
-        yield Text(state.notice, style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ TICK_S = 0.5
 CPUS = 0.5
 """Of each task and each actor: whole ones wait for each other for ever on a machine with one or two."""
 
+_REACHED_S = 10.0
 _MOST_BLOCKS = 10_000
 _RETRIES = 3
 """Times that a piece of work is begun anew when its worker dies; more often it is its own fault."""
@@ -228,8 +230,11 @@ def _connect(ray: Any, address: str) -> None:
     if address == "local":
         how["include_dashboard"] = False
     try:
+        host, _, port = address.rpartition(":")
+        if port.isdecimal() and "://" not in address:  # Ray itself waits for minutes where nobody listens
+            socket.create_connection((host.strip("[]"), int(port)), _REACHED_S).close()
         ray.init(address, **how)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise LibraryError(
             f"Ray cannot be reached at {address}: {_first_line(error)}",
             hint="Check the address, and that Python and Ray are the same here and there.",

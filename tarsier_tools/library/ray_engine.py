@@ -229,13 +229,13 @@ class _Embedder:
 
 def _how_far(works: Mapping[str, Work], seconds: float) -> str:
     """How many segments are described, and about how long it takes until all are."""
-    planned = [len(work.stretches) for work in works.values() if work.stretches]
-    total = sum(planned) * len(works) // len(planned) if planned else 0  # of all, going by those planned
+    planned = [len(work.stretches) for work in works.values() if work.stretches or work.error]
+    if not planned:
+        return "planning segments"
+    total = sum(planned) * len(works) // len(planned)  # going by the videos that are planned
     done = sum(work.done for work in works.values())
     new = sum(work.new for work in works.values())
     text = f"segment {done} of {total if len(planned) == len(works) else f'about {total}'}"
-    if not planned:
-        return "planning segments"
     return f"{text}, about {duration(seconds / new * (total - done))} left" if new else text
 
 
