@@ -34,11 +34,12 @@ test-matrix: $(VENV)/.dev
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade \
 		--target build/floor/langchain -r integrations/langchain/floor.txt
 	PYTHONPATH=build/floor/langchain $(BIN)/python -m pytest -p no:cacheprovider \
-		tests/test_langchain_tools.py tests/test_langchain_documents.py tests/test_langchain_readme.py
+		tests/test_langchain_tools.py tests/test_langchain_documents.py tests/test_langchain_readme.py \
+		tests/test_langchain_library.py
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade \
 		--target build/floor/llama_index -r integrations/llama_index/floor.txt
 	PYTHONPATH=build/floor/llama_index $(BIN)/python -m pytest -p no:cacheprovider \
-		-o filterwarnings=default tests/test_llama_index.py
+		-o filterwarnings=default tests/test_llama_index.py tests/test_llama_index_library.py
 
 test-vllm: $(VENV)/.dev $(VLLM)/.ready
 	TARSIER_REQUIRE_ALL=1 TARSIER_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/python -m pytest -m vllm
