@@ -137,7 +137,8 @@ def hits(result: Found, there: Sequence[bool], advice: str) -> Iterator[str]:
     if not count:
         yield f"Nothing in the library fits: {clean_line(result.query)}. {advice}"
     else:
-        yield f"{'1 hit' if count == 1 else f'{count} hits, the best first'}: {clean_line(result.query)}."
+        order = ", the best first" if count > 1 else ""
+        yield f"{_count(count, 'hit')}{order}: {clean_line(result.query)}."
     for number, (hit, is_there) in enumerate(zip(result.hits, there, strict=True), start=1):
         passage = hit.passage
         where = f"{clean_line(passage.source)} @ {format_range(passage.start_s, passage.end_s)}"
@@ -178,14 +179,15 @@ def library_status(result: LibraryStatus) -> Iterator[str]:
     segments = sum(result.segments.values())
     kinds = ", ".join(f"{count} {kind}" for kind, count in result.segments.items())
     of = f" ({kinds})" if kinds else ""
-    yield f"{result.videos} videos in {result.files} files, {segments} texts about them{of}."
+    held = f"{_count(result.videos, 'video')} in {_count(result.files, 'file')}"
+    yield f"{held}, {_count(segments, 'text')} about what happens{of}."
     if result.hidden:
         yield f"Videos that may not be read from here, and so are not found: {result.hidden}."
     if result.searches == "words":
         yield "Only words are searched, not meanings."
     else:
         waiting = segments - result.vectors
-        left = f"; {waiting} texts are searched by their words only so far" if waiting > 0 else ""
+        left = f"; {_count(waiting, 'text')} by their words only so far" if waiting > 0 else ""
         yield f"Words and meanings are searched{left}."
     if result.notice:
         yield f"Note: {clean_line(result.notice)}"
@@ -238,6 +240,10 @@ def _why(hit: Hit) -> str:
     if hit.rewatched is not None:
         seen = f" Looked at again: {hit.rewatched:.2f} that it happens there, raw probability of the model."
     return f"{places[:1].upper()}{places[1:]}{alone}{joined}.{seen}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _named(names: Sequence[str]) -> str:

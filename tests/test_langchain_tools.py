@@ -25,13 +25,17 @@ from langchain_tarsier import (
     AskVideoTool,
     CaptionVideoTool,
     DescribeTimelineTool,
+    IndexVideosTool,
+    LibraryStatusTool,
     ListVideosTool,
     LocateEventTool,
+    SearchLibraryTool,
     TarsierTool,
     TarsierToolkit,
     VideoInfoTool,
     ViewFramesTool,
 )
+from langchain_tarsier.tools import LibraryTool
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 from langgraph.checkpoint.memory import InMemorySaver
@@ -45,6 +49,7 @@ from tarsier_tools import (
     VideoInfo,
     VideoService,
 )
+from tarsier_tools.library import VideoLibrary
 from tarsier_tools.selfcheck.language import event_phrase
 
 VIDEO = str(Path(__file__).parent / "golden" / "videos" / "shapes_320x240_25fps.mp4")
@@ -56,6 +61,9 @@ EXAMPLES: dict[type[TarsierTool], dict[str, Any]] = {
     VideoInfoTool: {"video": VIDEO},
     ViewFramesTool: {"video": VIDEO, "times_s": [0.5, 1.0]},
     ListVideosTool: {"folder": str(Path(VIDEO).parent)},
+    SearchLibraryTool: {"query": "a red circle", "k": 3},
+    IndexVideosTool: {"videos": [VIDEO]},
+    LibraryStatusTool: {},
 }
 
 
@@ -64,10 +72,18 @@ def tiny() -> VideoService:
     return VideoService(Settings(backend="tiny", max_new_tokens=24))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoLibrary]:
+    with VideoLibrary(tmp_path_factory.mktemp("library"), service=tiny()) as opened:
+        _Suite.opened = opened
+        yield opened
+
+
 class _Suite:
     """What the framework's suites ask about one tool."""
 
     kind: type[TarsierTool]
+    opened: VideoLibrary
 
     @property
     def tool_constructor(self) -> type[BaseTool]:
@@ -75,7 +91,11 @@ class _Suite:
 
     @property
     def tool_constructor_params(self) -> dict[str, Any]:
-        return {"service": tiny()}
+        return {"service": tiny(), **self.library}
+
+    @property
+    def library(self) -> dict[str, Any]:
+        return {"library": self.opened} if issubclass(self.kind, LibraryTool) else {}
 
     @property
     def tool_invoke_params_example(self) -> dict[str, Any]:
@@ -83,7 +103,7 @@ class _Suite:
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {"TARSIER_MODEL": "some/folder"}, {}, {"settings": Settings(model="some/folder")}
+        return {"TARSIER_MODEL": "some/folder"}, self.library, {"settings": Settings(model="some/folder")}
 
 
 for _kind in EXAMPLES:

@@ -306,7 +306,7 @@ def test_work_that_is_stopped_keeps_what_is_done(fresh: LibraryTools) -> None:
 
 def test_a_status_says_how_it_is_searched(tools: LibraryTools, fresh: LibraryTools) -> None:
     text = tools.library_status().text
-    assert text.startswith("4 videos in 4 files, 5 texts about them (4 caption, 1 subtitle).")
+    assert text.startswith("4 videos in 4 files, 5 texts about what happens (4 caption, 1 subtitle).")
     assert "Words and meanings are searched." in text
     fresh.index_videos()
     assert fresh.library_status().result.searches == "words"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tarsier_tools import VideoService
     from tarsier_tools.library import VideoLibrary
     from tarsier_tools.library_view import LibraryView
+
+logger = logging.getLogger(__name__)
 
 LIGHT = frozenset({"video_info", "view_frames", "list_videos", "library_status"})
 """Tools that need no model, and so never wait for it."""
@@ -101,6 +104,8 @@ class Workshop:
             service = self._given or self._service()
             self._library = VideoLibrary(settings.library, service=service)
             self.view = LibraryView(self._library, service)
+            if not self._library.stats()["videos"]:  # a mistyped folder is an empty library too
+                logger.warning("The library %s is empty", settings.library)
 
     @property
     def tools(self) -> VideoTools:

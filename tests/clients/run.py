@@ -30,7 +30,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 VIDEOS = HERE.parent / "golden" / "videos"
 VIDEO = "short10_256x192.mp4"
+SHAPES = "shapes_320x240_25fps.mp4"
 TOOLS = {"ask_video", "caption_video", "get_job", "list_videos", "locate_event", "view_frames"}
+LIBRARY_TOOLS = {"index_videos", "library_status", "search_library"}
 
 NODE = ("node@22.23.3",)  # the conformance suite needs 22, and none of the system's is counted on
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
@@ -231,6 +233,25 @@ def inspector(bench: Bench) -> None:
     expect(refused, "There is no file nothing.mp4")
 
 
+def inspector_library(bench: Bench) -> None:
+    """The Inspector with a library: strict lint, a video taken in, found by two ways of asking, resources."""
+    programs = bench.npm(INSPECTOR)
+    with tempfile.TemporaryDirectory() as library:
+        cli = [programs / "mcp-inspector", "--cli", *bench.command, "--library", library]
+
+        def call(tool: str, **arguments: object) -> str:
+            told = ["--format", "json", "--tool-args-json", json.dumps(arguments)]
+            return run([*cli, "--method", "tools/call", "--tool-name", tool, *told], programs=programs)
+
+        expect(run([*cli, "--method", "tools/list", "--strict"], programs=programs), *TOOLS, *LIBRARY_TOOLS)
+        expect(call("index_videos", videos=[SHAPES]), f"1 watched and described: {SHAPES}")
+        for asked in ({"query": "a circle moves", "rewatch": True}, {"query": "圆形移动"}):
+            expect(call("search_library", **asked), f"1. {SHAPES} @ 00:00-00:03")
+        expect(call("library_status"), "1 video in 1 file")
+        read = [*cli, "--method", "resources/read", "--uri", "library://videos"]
+        expect(run(read, programs=programs), SHAPES)
+
+
 def conformance(bench: Bench) -> None:
     """The conformance suite, released and next, on our server: scenarios that need no fixtures."""
     url = bench.server("open")
@@ -345,6 +366,7 @@ def _python_client(script: str, *packages: str) -> Callable[[Bench], None]:
 
 CHECKS: dict[str, Callable[[Bench], None]] = {
     "inspector": inspector,
+    "inspector-library": inspector_library,
     "conformance": conformance,
     "conformance-fixtures": conformance_fixtures,
     "claude-code": claude_code,
