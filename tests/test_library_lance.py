@@ -295,6 +295,26 @@ class TestTables:
         stores[0].release("content", "another")
         assert stores[1].claim("content", "1", time.time() + 60)
 
+    def test_a_key_that_several_write_at_once_is_there_once_also_beside_an_index(
+        self, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lance_tables, "INDEXED_ROWS", 1)
+        LanceTables(address).merge("files", [{"source": "old", "content": "", "stamp": ""}])
+        LanceTables(address).tidy("files")
+        several = [LanceTables(address) for _ in range(4)]
+        start = threading.Barrier(len(several))
+
+        def write(number: int) -> None:
+            for source in "abc":
+                start.wait()
+                row = {"source": source, "content": str(number), "stamp": ""}
+                several[number].merge("files", [row])
+
+        with ThreadPoolExecutor(len(several)) as threads:
+            list(threads.map(write, range(len(several))))
+        sources = [row["source"] for row in several[0].rows("files", ["source"])]
+        assert sorted(sources) == ["a", "b", "c", "old"]
+
     def test_a_relative_folder_is_taken_from_here(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
