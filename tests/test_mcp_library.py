@@ -39,6 +39,7 @@ from PIL import Image
 from tarsier_mcp.auth import StaticToken, static_auth
 from tarsier_mcp.callers import ADMIN, READ
 from tarsier_mcp.cli import main
+from tarsier_mcp.clients import ClientTable
 from tarsier_mcp.library_resources import SEGMENT, VIDEO, VIDEOS
 from tarsier_mcp.server import INSTRUCTIONS, LIBRARY_INSTRUCTIONS
 
@@ -46,6 +47,8 @@ from tarsier_tools import LibraryError, Settings, VideoService
 from tarsier_tools.library import VideoLibrary
 
 READER, WRITER = "reader-" + "r" * 32, "writer-" + "w" * 32
+HASTY = ClientTable(inline_s=SOON, changes={"hasty": {"inline_s": 0.05}})
+"""Makes a job of what takes long for one client, and lets another wait."""
 NEW = {"search_library", "index_videos", "library_status"}
 COMMAND = [sys.executable, "-m", "tarsier_mcp"]
 
@@ -145,7 +148,7 @@ def test_a_library_that_cannot_be_used_is_told_of_at_the_start(
 
 
 async def test_a_search_names_videos_as_the_other_tools_take_them(era: str, films: Path, full: Path) -> None:
-    with server(films, None, library=full) as served:
+    with server(films, None, library=full, inline_s=SOON) as served:
         schemas = {one.name: one.output_schema for one in await served.mcp.list_tools()}
         async with client(served, era) as connected:
             result = await connected.call_tool("search_library", {"query": event(2), "rewatch": True})
@@ -194,17 +197,18 @@ async def test_nothing_of_a_video_that_may_not_be_read_reaches_a_client(
 
 async def test_a_search_does_not_wait_for_the_model_unless_it_looks_again(films: Path, full: Path) -> None:
     backend = HeldBackend(held=True)
-    with server(films, backend, library=full, inline_s=0.2) as served:
-        async with client(served, "auto") as connected:
-            await connected.call_tool("caption_video", {"video": "a.mp4"})
-            found = await connected.call_tool("search_library", {"query": "red"})
+    with server(films, backend, library=full, clients=HASTY) as served:
+        async with client(served, "auto", "hasty") as hasty, client(served, "auto") as patient:
+            await hasty.call_tool("caption_video", {"video": "a.mp4"})
+            await until(lambda: backend.begun == 1)
+            found = await patient.call_tool("search_library", {"query": "red"})
             assert structured(found)["status"] == "completed"
-            waiting = await connected.call_tool("search_library", {"query": "red", "rewatch": True})
+            waiting = await hasty.call_tool("search_library", {"query": "red", "rewatch": True})
             assert structured(waiting)["status"] == "queued"
 
 
 async def test_a_library_that_has_changed_is_searched_anew(films: Path, empty: Path) -> None:
-    with server(films, None, library=empty) as served:
+    with server(films, None, library=empty, inline_s=SOON) as served:
         async with client(served, "auto") as connected:
             asked = {"query": event(0)}
             nothing = await connected.call_tool("search_library", asked)
@@ -222,17 +226,15 @@ async def test_indexing_is_a_job_that_tells_how_far_it_is_and_others_do_not_wait
     backend = HeldBackend("A red circle moves.", held=True)
     with server(films, backend, library=empty, inline_s=0.2) as served:
         async with client(served, era) as connected:
-            early = await connected.call_tool("index_videos", {})
-            job = structured(early)["job_id"]
-            assert structured(early)["status"] == "running"
+            job = structured(await connected.call_tool("index_videos", {}))["job_id"]
             with anyio.fail_after(SOON):
                 news = ""
                 while "describing segment" not in news:
                     still = await connected.call_tool("get_job", {"job_id": job, "wait_s": 0.1})
                     news = structured(still)["progress"]
             assert news.startswith("video 1 of 3: ")
-            other = await connected.call_tool("ask_video", {"video": "a.mp4", "question": "What?"})
-            assert structured(other)["status"] == "running", "a question does not wait behind it"
+            await connected.call_tool("ask_video", {"video": "a.mp4", "question": "What?"})
+            await until(lambda: backend.begun == 2)  # a question does not wait behind it
             backend.gate.set()
             late = await connected.call_tool("get_job", {"job_id": job, "wait_s": 20})
             while structured(late)["status"] == "running":
@@ -242,27 +244,35 @@ async def test_indexing_is_a_job_that_tells_how_far_it_is_and_others_do_not_wait
 
 
 async def test_indexing_that_is_cancelled_keeps_what_is_done(films: Path, empty: Path) -> None:
-    backend = HeldBackend(held=True)
-    with server(films, backend, library=empty, inline_s=0.2) as served:
-        async with client(served, "auto") as connected:
-            backend.gate.set()
-            await connected.call_tool("index_videos", {"videos": ["a.mp4"]})
-            await until(lambda: backend.begun == 1)
+    backend = HeldBackend()
+    with server(films, backend, library=empty, clients=HASTY) as served:
+        async with client(served, "auto", "hasty") as hasty, client(served, "auto") as patient:
+            await patient.call_tool("index_videos", {"videos": ["a.mp4"]})
             backend.gate.clear()
-            job = structured(await connected.call_tool("index_videos", {}))["job_id"]
+            job = structured(await hasty.call_tool("index_videos", {}))["job_id"]
             await until(lambda: backend.begun == 2)
-            await connected.call_tool("cancel_job", {"job_id": job})
-            await until(lambda: backend.stopped == 1)
-            ended = await connected.call_tool("get_job", {"job_id": job})
-            assert "Stopped" in text_of(ended)
-            status = await connected.call_tool("library_status", {})
+            await hasty.call_tool("cancel_job", {"job_id": job})
+            assert "Stopped" in text_of(await patient.call_tool("get_job", {"job_id": job}))
+            assert backend.stopped == 1
+            status = await patient.call_tool("library_status", {})
             assert structured(status)["result"]["videos"] == 1
             backend.gate.set()
-            again = structured(await connected.call_tool("index_videos", {}))
-            while again["status"] != "completed":
-                again = structured(await connected.call_tool("get_job", {"job_id": again["job_id"]}))
-    assert again["result"]["described"] == list(NAMES[1:])
-    assert again["result"]["unchanged"] == 1
+            again = structured(await patient.call_tool("index_videos", {}))["result"]
+    assert again["described"] == list(NAMES[1:])
+    assert again["unchanged"] == 1
+
+
+async def test_indexing_that_a_restart_cut_short_goes_on_with_the_next_server(
+    films: Path, empty: Path, tmp_path: Path
+) -> None:
+    held, free = HeldBackend(held=True), HeldBackend()
+    with server(films, held, library=empty, inline_s=0.05, state=tmp_path / "state") as served:
+        async with client(served, "auto") as connected:
+            job = structured(await connected.call_tool("index_videos", {}))["job_id"]
+    with server(films, free, library=empty, inline_s=SOON, state=tmp_path / "state") as served:
+        async with client(served, "auto") as connected:
+            ended = await connected.call_tool("get_job", {"job_id": job})
+            assert structured(ended)["result"]["described"] == list(NAMES)
 
 
 async def test_only_what_may_be_read_is_taken_in(era: str, films: Path, full: Path, empty: Path) -> None:
@@ -427,6 +437,7 @@ async def test_over_http_the_variable_names_the_library(films: Path, full: Path,
     tokens = tmp_path / "tokens"
     tokens.write_text(f"writer {WRITER} {READ} {ADMIN}\n")
     arguments = ["--http", "--port", str(port), "--allow", str(films), "--token-file", str(tokens)]
+    arguments += ["--inline-seconds", "100"]
     library = shutil.copytree(full, tmp_path / "library")
     running = subprocess.Popen(
         [*COMMAND, *arguments],
