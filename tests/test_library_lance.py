@@ -19,8 +19,10 @@ from test_library import films, folder, service
 
 from tarsier_tools import LibraryError, LibraryTooNew, UsageError, VideoService
 from tarsier_tools.library import VideoLibrary, lance_tables, lance_upkeep
+from tarsier_tools.library.lance_store import LanceStore
 from tarsier_tools.library.lance_tables import LanceTables
 from tarsier_tools.library.stores import Filters, open_store
+from tarsier_tools.library.transfer import import_from
 
 __all__ = ["films", "folder", "service"]  # fixtures
 
@@ -315,6 +317,24 @@ class TestTables:
         sources = [row["source"] for row in several[0].rows("files", ["source"])]
         assert sorted(sources) == ["a", "b", "c", "old"]
 
+    def test_of_two_that_write_the_same_video_one_takes_its_segments_back(
+        self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = exported(tmp_path / "a.jsonl", {"a": ["a dog", "a cat"]})
+        late = LanceStore(address)
+        put_segments = late._put_segments
+
+        def overtaken(*given: Any) -> None:
+            with VideoLibrary(address, embedder="none") as early:
+                early.import_(lines)
+            put_segments(*given)
+
+        monkeypatch.setattr(late, "_put_segments", overtaken)
+        import_from(late, lines)
+        assert [row.title for row in late.videos()] == ["a"]
+        assert late.counts()["segments"] == 2
+        assert late.problems() == []
+
     def test_a_relative_folder_is_taken_from_here(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -328,6 +348,7 @@ class TestTables:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tarsier_tools.library.lance_store import LanceStore
 from tarsier_tools.library.lance_tables import LanceTables
 from tarsier_tools.library.stores import open_store
 from tarsier_tools.library.transfer import import_from
@@ -386,7 +407,7 @@ class TestKills:
         self, address: str, tmp_path: Path, commits: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with VideoLibrary(address, embedder="none") as library:
-            library.import_(exported(tmp_path / "a.jsonl", {"a": ["a dog"], "b": ["one more dog"]}))
+            library.import_(exported(tmp_path / "a.jsonl", {"a": ["a dog"] * 9, "b": ["one more dog"]}))
             killed(address, commits, "remove")
             assert [row.title for row in library.videos()] == ["b"]
             (hit,) = library.search("dog", k=1).hits

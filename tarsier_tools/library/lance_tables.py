@@ -141,6 +141,8 @@ class LanceTables:
         self, name: str, columns: Sequence[str], condition: str = "", *, limit: int | None = None
     ) -> list[dict[str, Any]]:
         """The rows that fulfil a condition of SQL, in no order."""
+        if condition == "false":
+            return []
         with self._mapped():
             rows: list[dict[str, Any]] = self._select(name, columns, condition, limit).to_list()
             return rows
@@ -157,10 +159,11 @@ class LanceTables:
             return int(self._table(name).count_rows(condition or None))
 
     def living(self, editions: Iterable[str]) -> set[str]:
-        """Those of these editions that a video's row names."""
-        wanted = list(editions)
-        rows = self.rows("videos", ["edition"], one_of("edition", wanted)) if wanted else ()
-        return {row["edition"] for row in rows}
+        """Those of these editions that are of videos with a file."""
+        rows = self.rows("videos", ["edition", "content"], one_of("edition", editions))
+        files = self.rows("files", ["content"], one_of("content", {row["content"] for row in rows}))
+        contents = {row["content"] for row in files}
+        return {row["edition"] for row in rows if row["content"] in contents}
 
     def find_words(
         self, words: Sequence[str], phrases: Sequence[str], condition: str, limit: int
