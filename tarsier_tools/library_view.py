@@ -104,8 +104,11 @@ class LibraryView:
         """The k best hits that may be read.
 
         ``options`` are those of :meth:`~tarsier_tools.library.VideoLibrary.search`, which says what is
-        raised; ``videos`` are names as the tools take them.
+        raised; ``videos`` and ``path`` go by names as the tools take them.
         """
+        path = options.get("path")
+        if self._settings.allowed_roots is not None and path and "/" in path and path[0] not in "/*":
+            options["path"] = f"*/{path}"  # names begin inside an allowed folder, what is kept does not
         if options.get("videos") is not None:
             options["videos"] = [self.row(name).uuid for name in options["videos"]]
         reach = k

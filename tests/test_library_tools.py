@@ -155,7 +155,9 @@ def test_filters_leave_out(tools: LibraryTools) -> None:
     assert found(videos=["b.mp4", "deep/c.mp4"]) == {"b.mp4", "deep/c.mp4"}
     assert found(kinds=["subtitle"]) == {"deep/c.mp4"}
     assert found(language="zh") == {"deep/c.mp4"}
-    assert found(path="*/deep/*") == {"deep/c.mp4"}
+    for pattern in ("*/deep/*", "deep/*", "c.*"):
+        assert found(path=pattern) == {"deep/c.mp4"}, pattern
+    assert found(path="eep/*") == set()
     assert found(start_s=3.9, kinds=["subtitle"]) == set()
 
 
