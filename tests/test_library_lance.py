@@ -186,6 +186,11 @@ class TestIndexes:
     def test_what_passes_a_filter_is_found_with_and_without_indexes(
         self, many: VideoLibrary, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        store = open_store(many.address)
+        range_ = Filters(start_s=250, end_s=251.5)
+        touching = {f"{name}-{number}" for name in "abc" for number in (250, 251)}
+        assert set(store.nearest(Angles().query("250"), 50, range_)) == touching
+        assert store.find_words("250 249 252", 50, range_) == ["a-250", "b-250", "c-250"]
         before = self.filtered(many)
         titles = [{title for title, _ in found} for found in before]
         assert titles == [{"b"}, {"b"}, set(), {"a", "b", "c"}, set(), {"a", "c"}]
@@ -193,6 +198,7 @@ class TestIndexes:
         monkeypatch.setattr(lance_tables, "VECTOR_ROWS", 300)
         many.vacuum()
         assert self.filtered(many) == before
+        assert set(store.nearest(Angles().query("250"), 50, range_)) == touching
         tables = LanceTables(many.address)
         vectors = next(name for name in tables.names() if name.startswith("vectors"))
         indexed = {index.name: index.index_type for index in tables._table(vectors).list_indices()}
