@@ -163,6 +163,7 @@ class LanceStore:
             self._tables.delete("files", one_of("source", gone))
         self._tables.delete("failures", one_of("source", [source, *gone]))
         self._drop_homeless(before - {content})
+        self._tables.keep_tidy()
 
     def remove(self, name: str) -> bool:
         """Forget a file, and its video when it lies nowhere else; or a video by its uuid."""
@@ -216,6 +217,7 @@ class LanceStore:
             "failed_at": _now(),
         }
         self._tables.merge("failures", [row])
+        self._tables.keep_tidy()
 
     def failures(self) -> list[Failure]:
         """All files that could not be taken in, by name."""
@@ -315,6 +317,7 @@ class LanceStore:
                 hint="Open it again.",
             )
         lance_vectors.put(self._tables, embedder, {str(key): vector for key, vector in vectors})
+        self._tables.keep_tidy()
 
     def drop_vectors(self, embedder: str) -> None:
         """Forget all vectors, and go over to this embedder."""

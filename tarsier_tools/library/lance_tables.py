@@ -8,6 +8,7 @@ added the same key at the same time. Otherwise both rows would stay.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -78,6 +79,7 @@ _PROBES, _REFINE = 20, 5
 vectors of 384 numbers this finds 99.8 % of what looking at all finds."""
 
 Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
 
 
 class LanceTables:
@@ -232,14 +234,21 @@ class LanceTables:
         """Join small files, take new rows into the indexes, make indexes that are worth it, delete old
         versions. Left for later when another process is writing. ``anew`` trains the index of vectors again.
         """
-        table = self._table(name)
-        try:
-            with self._mapped():
-                table.optimize(cleanup_older_than=KEPT)
-                self._make_indexes(name, table, anew=anew)
-        except LibraryLocked:
-            return
         self._grown.pop(name, None)
+        table = self._table(name)
+        with suppress(LibraryLocked), self._mapped():
+            table.optimize(cleanup_older_than=KEPT)
+            self._make_indexes(name, table, anew=anew)
+
+    def keep_tidy(self) -> None:
+        """Put tables in order from time to time, as each commit makes them a little slower; for a moment at
+        which nobody waits for what comes next."""
+        for name, (commits, grown) in list(self._grown.items()):
+            if self._due(name, commits, grown):
+                try:
+                    self.tidy(name)
+                except LibraryError as error:  # what was written is written
+                    _log.warning("%s", error)
 
     def size_bytes(self, name: str) -> int:
         """What the latest version of a table takes, with its indexes."""
@@ -334,17 +343,15 @@ class LanceTables:
             table.create_index("vector", config=index.IvfRq(distance_type="cosine"), name="vector_idx")
 
     def _note(self, name: str, rows: int) -> None:
-        """Put a table in order from time to time: each commit makes it a little slower."""
         commits, grown = self._grown.get(name, (0, 0))
-        commits, grown = commits + 1, grown + rows
-        self._grown[name] = (commits, grown)
+        self._grown[name] = (commits + 1, grown + rows)
+
+    def _due(self, name: str, commits: int, grown: int) -> bool:
         if name == "segments" and grown >= _FRESH_ROWS:
-            enough = grown >= _FRESH_SHARE * self.count(name)
-        else:
-            many = commits >= _MANY_COMMITS and name != "thumbnails"  # these are large to write again
-            enough = many or (commits >= _COMMITS and grown >= _GROWTH * self.count(name))
-        if enough:
-            self.tidy(name)
+            return grown >= _FRESH_SHARE * self.count(name)
+        if commits >= _MANY_COMMITS and name != "thumbnails":  # these are large to write again
+            return True
+        return commits >= _COMMITS and grown >= _GROWTH * self.count(name)
 
     def _commit(self, name: str, write: Callable[[Any], Result]) -> Result:
         """Write to a table; again when another process was faster."""
