@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from library_kit import NAMES, SUBTITLE, scene, write_films
 from typer.testing import CliRunner
 
 from tarsier_tools import Cancelled, Settings, UsageError, VideoService
+from tarsier_tools.backends import TINY_FOLDER
 from tarsier_tools.cli import app
 from tarsier_tools.errors import BackendUnavailable, VideoUnreadable
 from tarsier_tools.library import Added, RayEngine, VideoLibrary
@@ -246,6 +248,9 @@ def ray_here() -> Iterator[Cluster]:
         pytest.skip('Ray is not installed: pip install "tarsier-tools[ray]"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it makes a file in the user's home
+        import ray
+
+        patch.setattr(ray, "init", partial(ray.init, num_gpus=1))  # which no model of these tests looks for
         with connected(RayEngine(), gpu_model=False) as cluster:
             yield cluster
 
@@ -390,6 +395,22 @@ class TestOnRay:
         plain = Place(tmp_path / "plain", Settings(cache_dir=tmp_path / "other"))
         plain.add([films / "tale.mp4"], None)
         assert place.texts(films / "tale.mp4") == plain.texts(films / "tale.mp4")
+
+    def test_a_local_model_has_a_gpu_of_its_own_where_there_is_one(
+        self, films: Path, tmp_path: Path, ray_here: Cluster
+    ) -> None:
+        import ray
+
+        free: set[float] = set()
+        settings = Settings(cache_dir=tmp_path / "cache", backend="local", model=str(TINY_FOLDER))
+        place = Place(tmp_path / "library", settings)
+        added = place.add(
+            [films / "a.mp4"],
+            RayEngine(),
+            on_progress=lambda *now: free.add(ray.available_resources().get("GPU", 0.0)),
+        )
+        assert added.described == (str(films / "a.mp4"),)
+        assert free == {0.0, 1.0}
 
     def test_it_can_be_typed(self, films: Path, tmp_path: Path, ray_here: Cluster) -> None:
         where = ["--library", str(tmp_path / "library"), "--embedder", "none"]

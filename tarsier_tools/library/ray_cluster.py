@@ -79,18 +79,22 @@ class Cluster:
         function: type,
         arguments: Mapping[str, object],
         *,
-        gpu: bool = False,
+        together: int = 1,
         threads: int = 1,
+        gpu: bool = False,
     ) -> Any:
-        """The dataset with each of its blocks given to an actor, of a pool as large as there is work.
+        """The dataset with its rows given to actors, of a pool as large as there is work.
 
         Args:
-            function: called with a block as a batch of rows, in an actor that has made it with ``arguments``.
+            function: called with a batch of rows, in an actor that has made it with ``arguments``.
+            together: rows of a batch, at most.
+            threads: batches that an actor works on at once.
             gpu: each has a GPU of its own, where there are any.
-            threads: blocks that an actor works on at once.
         """
         from ray.data import ActorPoolStrategy
 
+        # A block is given to one actor, and what is planned for one video is one block.
+        dataset = dataset.repartition(target_num_rows_per_block=together)
         pool = ActorPoolStrategy(
             min_size=1,
             max_size=self._actors,
@@ -102,7 +106,7 @@ class Cluster:
             return dataset.map_batches(
                 function,
                 fn_constructor_kwargs=dict(arguments),
-                batch_size=None,
+                batch_size=together,
                 compute=pool,
                 num_cpus=CPUS,
                 num_gpus=1 if gpu and self._on_gpu else 0,

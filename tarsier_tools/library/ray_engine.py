@@ -176,10 +176,10 @@ class _Run:
         planned = cluster.dataset([work.video() for work in works.values()]).flat_map(
             stages.plan, fn_kwargs={"job": self._job, "spread": cluster.spread(stages.cuts)}, num_cpus=CPUS
         )
-        # Else the segments of one video are one block, and a block is described by one worker.
-        pieces = planned.repartition(target_num_rows_per_block=TOGETHER if shared else 1)
-        threads = 2 if shared else 1  # one decodes while the other waits
-        return cluster.on_actors(pieces, stages.Describer, {"job": self._job}, gpu=True, threads=threads)
+        together, threads = (TOGETHER, 2) if shared else (1, 1)  # one decodes while the other waits
+        return cluster.on_actors(
+            planned, stages.Describer, {"job": self._job}, together=together, threads=threads, gpu=True
+        )
 
     def _collect(self, completing: dict[Any, Work], timeout_s: float) -> None:
         """Take videos that are complete into the library."""
