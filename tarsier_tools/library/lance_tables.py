@@ -64,6 +64,8 @@ VECTOR_ROWS = 20_000
 KEPT = timedelta(minutes=10)
 """Old versions of a table are deleted when nobody can still be reading them."""
 
+_INDEX_CACHE, _METADATA_CACHE = 1 << 30, 1 << 28
+"""Bytes; by default several gigabytes, which would fill with parts of versions that are no more."""
 _WORDS = "terms"
 _PAUSE_S = 0.2
 _ATTEMPTS = 5
@@ -100,7 +102,8 @@ class LanceTables:
         self._closed = False
         place, options = location(address)
         with self._mapped():
-            self._connection = self._lancedb.connect(place, storage_options=options)
+            session = self._lancedb.Session(_INDEX_CACHE, _METADATA_CACHE)
+            self._connection = self._lancedb.connect(place, storage_options=options, session=session)
         filled = has_files(place)  # before its tables are listed, for another process may be making them
         names = self.names()
         if "meta" not in names and (names or filled):
