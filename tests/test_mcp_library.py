@@ -210,11 +210,13 @@ async def test_a_search_does_not_wait_for_the_model_unless_it_looks_again(films:
 async def test_a_library_that_has_changed_is_searched_anew(films: Path, empty: Path) -> None:
     with server(films, None, library=empty, inline_s=SOON) as served:
         async with client(served, "auto") as connected:
-            asked = {"query": event(0)}
+            asked = {"query": event(0), "rewatch": True}
             nothing = await connected.call_tool("search_library", asked)
             assert "The library is empty" in text_of(nothing)
             await connected.call_tool("index_videos", {"videos": ["a.mp4"]})
             assert "1. a.mp4 @ 00:00-00:04" in text_of(await connected.call_tool("search_library", asked))
+            again = await connected.call_tool("index_videos", {"videos": ["a.mp4"]})
+            assert structured(again)["result"]["unchanged"] == 1
 
 
 # Filling it
@@ -271,6 +273,7 @@ async def test_indexing_that_a_restart_cut_short_goes_on_with_the_next_server(
             job = structured(await connected.call_tool("index_videos", {}))["job_id"]
     with server(films, free, library=empty, inline_s=SOON, state=tmp_path / "state") as served:
         async with client(served, "auto") as connected:
+            assert served.store.get(job, None).lane == "index"
             ended = await connected.call_tool("get_job", {"job_id": job})
             assert structured(ended)["result"]["described"] == list(NAMES)
 
