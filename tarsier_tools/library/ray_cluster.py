@@ -248,7 +248,9 @@ def _connect(ray: Any, address: str) -> None:
         host, _, port = address.rpartition(":")
         if port.isdecimal() and "://" not in address:  # Ray itself waits for minutes where nobody listens
             socket.create_connection((host.strip("[]"), int(port)), _REACHED_S).close()
-        ray.init(address, **how)
+        with warnings.catch_warnings():  # of a library in LanceDB: what Ray forks becomes another program
+            warnings.filterwarnings("ignore", "lancedb fork support")
+            ray.init(address, **how)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise LibraryError(
             f"Ray cannot be reached at {address}: {_first_line(error)}",
