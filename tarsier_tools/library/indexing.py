@@ -35,13 +35,14 @@ class Added(BaseModel):
 
 
 def found(given: str | Path, *, empty: bool = False) -> Iterator[str]:
-    """The videos that a path or URL stands for; of a folder all in it and below, by name.
+    """The videos that a path or URL stands for; of a folder all in it and below, by name. Paths are absolute.
 
     Raises UsageError for a folder without a video, unless it may be ``empty``.
     """
-    path = Path(given).expanduser()
-    if not path.is_dir():
-        yield str(given)
+    source = absolute(given)
+    path = Path(source)
+    if "://" in source or not path.is_dir():
+        yield source
         return
     files = sorted(
         str(each)
@@ -53,6 +54,11 @@ def found(given: str | Path, *, empty: bool = False) -> Iterator[str]:
             f"There are no videos in {path.name or path}.", hint="Give another folder, or files."
         )
     yield from files
+
+
+def absolute(given: str | Path) -> str:
+    """A path as it is found from every working directory; a URL as it is."""
+    return str(given) if "://" in str(given) else str(Path(given).expanduser().absolute())
 
 
 class Indexer:

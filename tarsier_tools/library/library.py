@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tarsier_tools import arguments
 from tarsier_tools.errors import UnknownVideo, UsageError
 from tarsier_tools.library.embedders import Embedder, open_embedder
-from tarsier_tools.library.indexing import Added, Indexer, found
+from tarsier_tools.library.indexing import Added, Indexer, absolute, found
 from tarsier_tools.library.likeness import Duplicates, duplicates
 from tarsier_tools.library.ray_cluster import RayEngine
 from tarsier_tools.library.searching import path_filter, search
@@ -153,7 +153,7 @@ class VideoLibrary:
 
     def remove(self, video: str) -> None:
         """Forget a video, by its source or its id; files on the disk stay. Raises UnknownVideo."""
-        if not self._store.remove(video):
+        if not (self._store.remove(video) or self._store.remove(absolute(video))):
             raise self._unknown(video)
 
     def reembed(self, *, on_progress: Progress = no_progress) -> None:
@@ -196,8 +196,8 @@ class VideoLibrary:
             language: only texts in it, as a BCP 47 tag.
             path: only files that match this pattern of the shell, such as ``*.mkv`` or ``*/2024/*``.
             start_s, end_s: only stretches that touch this range of their video.
-            merged: let hits that touch become one, of at most a minute, with the text of the best of them;
-                False for the segments as they are.
+            merged: let neighbouring hits with the same words of the query become one, of at most a minute,
+                with the text of the better; False for the segments as they are.
             rewatch_hits: show the best candidates to the model again with the query, each segment by itself,
                 and order them by what it sees.
 
@@ -228,7 +228,7 @@ class VideoLibrary:
 
     def video(self, name: str) -> Row:
         """The video of this source, id or content hash. Raises UnknownVideo."""
-        row = self._store.video(name)
+        row = self._store.video(name) or self._store.video(absolute(name))
         if row is None:
             raise self._unknown(name)
         return row

@@ -13,7 +13,7 @@ from tarsier_tools.passages import Hit, Passage
 from tarsier_tools.terms import terms
 
 MERGE_GAP_S = 1.0
-"""Hits of one video that are no further apart than this become one."""
+"""Hits of one video that are no further apart than this may become one."""
 MERGED_S = 60.0
 """No hit grows longer than this by merging: a hit is a place to look at, not the whole video."""
 _REACH = 5
@@ -48,21 +48,33 @@ def search(
         if key in passages
     ]
     if merged:
-        hits = merge(hits)
+        hits = merge(hits, query)
     return [hit.model_copy(update={"snippet": snippet(hit.passage.text, query)}) for hit in hits[:k]]
 
 
-def merge(hits: Sequence[Hit]) -> list[Hit]:
-    """Hits that are neighbours in one video become one: the best of them, with the range of all.
+def merge(hits: Sequence[Hit], query: str) -> list[Hit]:
+    """Hits that are neighbours in one video become one where both are about the same: the better, with the
+    range of both.
 
-    The score is the best one's, so that two halves of a scene do not crowd others out or get ahead of them.
+    About the same is what has all the words of the query that the better one has. Of what was found by its
+    meaning alone every neighbour is near to the query in some degree, so that nothing is joined.
     """
+    asked = set(terms(query))
+    before, kept = len(hits) + 1, list(hits)
+    while len(kept) < before:  # what was joined may have new neighbours
+        before, kept = len(kept), _merged(kept, asked)
+    return kept
+
+
+def _merged(hits: Sequence[Hit], asked: set[str]) -> list[Hit]:
     kept: list[Hit] = []
     places: dict[tuple[str, str], list[int]] = {}
     for hit in hits:
         of_video = places.setdefault((hit.passage.video_id, hit.passage.kind), [])
         for place in of_video:
-            if _neighbours(kept[place].passage, hit.passage):
+            better = kept[place].passage
+            shared = asked & set(terms(better.text))
+            if shared and _neighbours(better, hit.passage) and shared.issubset(terms(hit.passage.text)):
                 kept[place] = _joined(kept[place], hit)
                 break
         else:
@@ -86,7 +98,9 @@ def _joined(better: Hit, other: Hit) -> Hit:
             "end_s": max(better.passage.end_s, other.passage.end_s),
         }
     )
-    return better.model_copy(update={"passage": passage, "merged": (*better.merged, other.passage.id)})
+    return better.model_copy(
+        update={"passage": passage, "merged": (*better.merged, other.passage.id, *other.merged)}
+    )
 
 
 def snippet(text: str, query: str) -> str:
