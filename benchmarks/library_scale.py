@@ -65,8 +65,10 @@ from tarsier_tools.types import no_progress  # noqa: E402
 Figures = dict[str, Any]
 KEPT = Path(__file__).with_suffix(".json")
 THROUGH_STORE = 500_000
-EXACT = 20
+EXACT = 12
 """Queries whose nearest segments are also looked for among all."""
+REACH = 50
+"""Rows that a search for ten hits asks each index for."""
 
 
 # ---------------------------------------------------------------- filling
@@ -238,18 +240,17 @@ def recall(store: LanceStore, embedder: Fixed) -> Figures:
     """How many of the ten nearest the store finds, and how long looking at all vectors takes."""
     table = store._tables._table(table_of(embedder.name))
 
-    def exact(vector: NDArray[np.float32]) -> set[str]:
+    def compare(vector: NDArray[np.float32]) -> None:
         search = table.search(vector, vector_column_name="vector").distance_type("cosine")
         rows = search.bypass_vector_index().select(["uuid", "_distance"]).limit(10).to_list()
-        return {row["uuid"] for row in rows}
+        truth.append({row["uuid"] for row in rows})
 
     asked = [embedder.query("") for _ in range(EXACT)]
-    found = sum(len(exact(vector) & set(store.nearest(vector, 10, None))) for vector in asked)
-    return {
-        "recall": found / (10 * EXACT),
-        "vectors alone": percentiles([partial(store.nearest, vector, 10, None) for vector in asked]),
-        "all vectors": percentiles([partial(exact, vector) for vector in asked[: EXACT // 4]]),
-    }
+    truth: list[set[str]] = []
+    every = percentiles([partial(compare, vector) for vector in asked])
+    near = [partial(store.nearest, vector, REACH, None) for vector in asked]
+    found = sum(len(nearest & set(call()[:10])) for nearest, call in zip(truth, near, strict=True))
+    return {"recall": found / (10 * EXACT), "vectors alone": percentiles(near), "all vectors": every}
 
 
 def one_more(store: Store, words: Words, embedder: Fixed) -> Figures:
