@@ -420,6 +420,30 @@ class TestOnRay:
         assert "1 described" in done.stdout
         assert "failed: " in done.stdout
 
+    @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+    def test_stopped_by_ctrl_c_nothing_of_its_own_ray_is_left(self, films: Path, place: Place) -> None:
+        kept = place.settings.cache_dir
+        code = "from tarsier_tools.cli import main; main()"
+        asked = ["library", "add", str(films), "--library", str(place.folder), "--engine", "ray"]
+        command = subprocess.Popen(
+            [sys.executable, "-c", code, *asked, "--embedder", "none"],
+            env={**os.environ, "TARSIER_CACHE_DIR": str(kept)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until = time.monotonic() + ENOUGH_S
+        while not place.kept() and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(command.pid, signal.SIGINT)
+        _, said = command.communicate(timeout=ENOUGH_S)
+        assert command.returncode == 130
+        assert "Stopped before the end" in said
+        until = time.monotonic() + 20  # they end by themselves, a moment later
+        while (left := of_environment(str(kept))) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert left == []
+
     def test_a_cluster_that_is_not_there_is_an_error(self, films: Path, place: Place) -> None:
         code = driver_code(films / "a.mp4", place, "127.0.0.1:1")
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -444,6 +468,18 @@ def describers() -> list[int]:
             continue
         if named:
             found.append(int(process.name))
+    return found
+
+
+def of_environment(value: str) -> list[str]:
+    """The processes that were started with this value in their environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if value.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
     return found
 
 

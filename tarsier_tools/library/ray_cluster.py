@@ -203,8 +203,12 @@ def connected(engine: RayEngine, *, gpu_model: bool) -> Generator[Cluster]:
     job fails in the block.
     """
     address = engine.address or ray_address() or "local"
-    # Ray else listens on all interfaces of a Linux machine; it reads this when it is first imported.
-    with environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") if address == "local" else environment():
+    # Ray reads these when it is first imported. Else what is still running when work is stopped would begin a
+    # Ray anew, and one on Linux listens on all interfaces.
+    variables = {"RAY_ENABLE_AUTO_CONNECT": "0"}
+    if address == "local":
+        variables["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    with environment(**variables):
         ray = _import()
     from ray.data import DataContext
     from ray.exceptions import RayError
