@@ -159,9 +159,9 @@ class TestRetriever:
 
     def test_a_folder_without_a_library_stays_as_it_is(self, tmp_path: Path) -> None:
         for folder in (tmp_path, tmp_path / "none"):
-            with pytest.raises(ValueError, match=r"There is no library in .*library add"):
+            with pytest.raises(ValueError, match=r"There is no library at .*library add"):
                 TarsierLibraryRetriever(library=folder)
-            with pytest.raises(UsageError, match=r"There is no library in .*library add"):
+            with pytest.raises(UsageError, match=r"There is no library at .*library add"):
                 TarsierLibraryLoader(folder)
         assert list(tmp_path.iterdir()) == []
 

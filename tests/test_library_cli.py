@@ -46,6 +46,16 @@ def test_what_is_not_there_is_an_answer(library: Path) -> None:
     assert "Nothing was found." in run("search", "zebra", "--library", library, "--embedder", "none")
 
 
+@pytest.mark.parametrize("command", [("search", "zebra"), ("status",), ("export", "all.jsonl")])
+def test_a_mistyped_place_does_not_become_a_library(tmp_path: Path, command: tuple[str, ...]) -> None:
+    typed = ["library", *command, "--library", str(tmp_path / "libary")]
+    done = CliRunner().invoke(app, typed)
+    assert done.exit_code == 2
+    assert "There is no library at" in done.stderr
+    assert "library add VIDEOS" in done.stderr
+    assert not (tmp_path / "libary").exists()
+
+
 def test_status_counts_and_names_failures(library: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     run("add", tmp_path / "bad.mp4", "--library", library, "--embedder", "none", code=3)

@@ -173,7 +173,7 @@ class TestRetriever:
 
     def test_a_folder_without_a_library_stays_as_it_is(self, tmp_path: Path) -> None:
         for opens in (TarsierLibraryRetriever, TarsierLibraryReader):
-            with pytest.raises(UsageError, match=r"There is no library in .*library add"):
+            with pytest.raises(UsageError, match=r"There is no library at .*library add"):
                 opens(tmp_path / "none")
         assert list(tmp_path.iterdir()) == []
 

@@ -120,7 +120,7 @@ def add(
 ) -> None:
     """Take videos in. What is known by its bytes is not described again; interrupted work goes on."""
     settings, chosen = Settings.load(backend=backend, model=model, base_url=base_url), engine.chosen()
-    with _open(context, settings, where, embedder, as_json=output.as_json) as (here, library):
+    with _open(context, settings, where, embedder, as_json=output.as_json, create=True) as (here, library):
         here.say_which_model()
         added = here.work(
             lambda progress: library.add(
@@ -154,7 +154,7 @@ def watch(
 ) -> None:
     """Take in what comes new into folders, until Ctrl-C."""
     settings = Settings.load(backend=backend, model=model, base_url=base_url)
-    with _open(context, settings, where, embedder, as_json=output.as_json) as (here, library):
+    with _open(context, settings, where, embedder, as_json=output.as_json, create=True) as (here, library):
         here.say_which_model()
         here.work(
             lambda progress: library.watch(
@@ -283,7 +283,10 @@ def import_(
     embedder: Embedder = "auto",
 ) -> None:
     """Take in the videos of an exported library that are not known yet."""
-    with _open(context, Settings.load(), where, embedder, as_json=output.as_json) as (here, library):
+    with _open(context, Settings.load(), where, embedder, as_json=output.as_json, create=True) as (
+        here,
+        library,
+    ):
         count = here.work(lambda progress: library.import_(file, on_progress=progress))
         here.show(Count(count=count), [Text(f"{count} videos taken in.")])
 
@@ -332,6 +335,7 @@ def _open(
     embedder: object,
     *,
     as_json: bool,
+    create: bool = False,
     anew: bool = False,
 ) -> Iterator[tuple[Session, VideoLibrary]]:
     from tarsier_tools.library import VideoLibrary
@@ -339,6 +343,8 @@ def _open(
     address = where or settings.library or str(default_library_dir())
     with (
         session(context, settings, as_json=as_json) as here,
-        VideoLibrary(address, service=here.service, embedder=embedder, new_embedder=anew) as library,
+        VideoLibrary(
+            address, service=here.service, embedder=embedder, new_embedder=anew, create=create
+        ) as library,
     ):
         yield here, library

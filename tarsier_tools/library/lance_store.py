@@ -42,8 +42,8 @@ class LanceStore:
     Raises what :class:`~tarsier_tools.library.lance_tables.LanceTables` raises.
     """
 
-    def __init__(self, address: str) -> None:
-        self._tables = LanceTables(address)
+    def __init__(self, address: str, *, create: bool = True) -> None:
+        self._tables = LanceTables(address, create=create)
 
     def close(self) -> None:
         """Let go of the tables."""

@@ -56,12 +56,13 @@ class VideoLibrary:
     Several processes may read and write one library. Safe to use from several threads.
 
     Args:
-        address: a folder, made when it is not there; or ``lance://FOLDER`` or ``lance+s3://BUCKET/PREFIX``.
+        address: a folder, or ``lance://FOLDER`` or ``lance+s3://BUCKET/PREFIX``.
         service: who watches videos, for :meth:`add` and ``rewatch``; the caller closes it.
         embedder: how texts are searched by meaning, see
             :func:`~tarsier_tools.library.embedders.open_embedder`; the one that a library was begun with is
             the one it stays with.
         new_embedder: take another embedder than the library was begun with; call :meth:`reembed` then.
+        create: begin a library where there is none, instead of raising UsageError.
 
     Raises LibraryError and its kinds when it cannot be used; UsageError for what is no address or no
     embedder.
@@ -74,11 +75,12 @@ class VideoLibrary:
         service: VideoService | None = None,
         embedder: object = "auto",
         new_embedder: bool = False,
+        create: bool = True,
     ) -> None:
         self.address = str(address)
         self._embedder, self.notice = open_embedder(embedder)
         self._service = service
-        self._store = open_store(address)
+        self._store = open_store(address, create=create)
         if not new_embedder:
             self._check_embedder()
 

@@ -13,7 +13,7 @@ from tarsier_tools.library import lexical
 from tarsier_tools.library.checks import problems
 from tarsier_tools.library.conditions import where
 from tarsier_tools.library.sqlite_file import SqliteFile
-from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row
+from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row, not_there
 from tarsier_tools.library.vectors import Vectors
 from tarsier_tools.passages import Passage, title
 from tarsier_tools.results import VideoInfo
@@ -32,12 +32,15 @@ THUMBNAILS_KEPT_S = 3600.0
 
 
 class SqliteStore:
-    """A :class:`~tarsier_tools.library.stores.Store` in a folder, which is made when it is not there.
+    """A :class:`~tarsier_tools.library.stores.Store` in a folder.
 
-    Raises what :func:`~tarsier_tools.library.schema.connect` raises.
+    Raises UsageError when there is none and ``create`` is false; besides that what
+    :func:`~tarsier_tools.library.schema.connect` raises.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        if not create and not (folder / FILE).is_file():
+            raise not_there(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -215,20 +215,32 @@ class Store(Protocol):
         """Close it."""
 
 
-def open_store(address: str | Path) -> Store:
+def not_there(address: str | Path) -> UsageError:
+    """The error for a place without a library."""
+    return UsageError(
+        f"There is no library at {address}.",
+        hint=f"Check the place, or begin one there: tarsier-tools library add VIDEOS --library {address}",
+    )
+
+
+def open_store(address: str | Path, *, create: bool = True) -> Store:
     """The store in a folder (SQLite), or at ``lance://FOLDER`` or ``lance+s3://BUCKET/PREFIX`` (LanceDB).
 
-    Raises UsageError for another kind of address; LibraryError and its kinds when it cannot be used.
+    Args:
+        create: make it when it is not there.
+
+    Raises UsageError for another kind of address, and when it is not there and shall not be made;
+    LibraryError and its kinds when it cannot be used.
     """
     kind, mark, _ = str(address).partition("://")
     if not mark:
         from tarsier_tools.library.sqlite_store import SqliteStore
 
-        return SqliteStore(Path(address).expanduser())
+        return SqliteStore(Path(address).expanduser(), create=create)
     if kind in ("lance", "lance+s3"):
         from tarsier_tools.library.lance_store import LanceStore
 
-        return LanceStore(str(address))
+        return LanceStore(str(address), create=create)
     raise UsageError(
         f"There is no library of the kind {kind}://.",
         hint="Give a folder, lance://FOLDER or lance+s3://BUCKET/PREFIX.",
