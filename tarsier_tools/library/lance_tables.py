@@ -261,9 +261,7 @@ class LanceTables:
     def size_bytes(self, name: str) -> int:
         """What the latest version of a table takes, with its indexes."""
         with self._mapped():
-            table = self._table(name)
-            indexes = sum(index.size_bytes or 0 for index in table.list_indices())
-            return int(table.stats()["total_bytes"]) + indexes
+            return int(self._table(name).stats()["total_bytes"])
 
     # ------------------------------------------------------------ inside
 
