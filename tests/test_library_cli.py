@@ -28,7 +28,7 @@ def library(tmp_path: Path, shapes_film: ShapesFilm) -> Path:
 
 def test_a_hit_is_cited_by_file_and_time(library: Path, shapes_film: ShapesFilm) -> None:
     said = run("search", QUERY, "--library", library, "--embedder", "none")
-    assert f"{shapes_film.path} @ 0:00-0:08" in said
+    assert f"{shapes_film.path} @ 00:00-00:08" in said
     assert "words #1" in said
     assert "red triangle moves up" in said
 
@@ -74,6 +74,8 @@ def test_a_video_is_shown_and_forgotten(library: Path, shapes_film: ShapesFilm) 
     assert "forgotten" in run("remove", shapes_film.path, "--library", library)
     run("show", shapes_film.path, "--library", library, code=6)
     assert "All is well." in run("verify", "--library", library)
+    room = json.loads(run("vacuum", "--library", library, "--json"))
+    assert 0 < room["after"] <= room["before"]
 
 
 def test_vectors_are_made_anew(library: Path) -> None:

@@ -16,6 +16,7 @@ from tarsier_tools.cli.library_render import (
     Count,
     Known,
     Problem,
+    Room,
     Status,
     Verdict,
     show_added,
@@ -323,8 +324,18 @@ def remove(context: typer.Context, video: Name, output: options.Output, where: W
     """Forget a video. The file itself stays where it is."""
     with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
         library.remove(video)
-        library.vacuum()
         here.show(Count(count=1), [Text(f"{clean_line(video)} is forgotten.")])
+
+
+@app.command()
+@options.expand
+def vacuum(context: typer.Context, output: options.Output, where: Where = None) -> None:
+    """Give room that is no longer needed back to the disk, and put the indexes in order."""
+    with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
+        before = library.stats()["bytes"]
+        library.vacuum()
+        after = library.stats()["bytes"]
+        here.show(Room(before=before, after=after), [Text(f"{before:,} bytes before, {after:,} after.")])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tarsier_tools.passages import Hit, Passage
 from tarsier_tools.results import VideoInfo
-from tarsier_tools.text import clean, clean_line, format_time
+from tarsier_tools.text import clean, clean_line, format_range, format_time
 
 if TYPE_CHECKING:
     from tarsier_tools.library import Added, Duplicates, VideoLibrary
@@ -55,6 +55,13 @@ class Count(BaseModel):
     count: int
 
 
+class Room(BaseModel):
+    """Bytes on the disk, before and after."""
+
+    before: int
+    after: int
+
+
 class Verdict(BaseModel):
     """What is wrong with a library's files; nothing when all is well."""
 
@@ -85,7 +92,7 @@ def show_hits(hits: tuple[Hit, ...], notice: str) -> Iterator[Text]:
         yield Text("Nothing was found.")
     for hit in hits:
         passage = hit.passage
-        times = f"{format_time(passage.start_s, 0)}-{format_time(passage.end_s, 0)}"
+        times = format_range(passage.start_s, passage.end_s)
         seen = "" if hit.rewatched is None else f"  seen {hit.rewatched:.0%}, raw"
         places = ", ".join(f"{name} #{place}" for name, place in hit.ranks.items())
         yield Text.assemble(
