@@ -102,8 +102,9 @@ class VideoLibrary:
         next call goes on. A video that fails is noted, and passed over until it changes or ``retry_failed``
         is set.
 
-        Raises UsageError when there is nothing to take in; Cancelled. What is wrong with single videos is
-        in :meth:`failures`.
+        Raises UsageError when there is nothing to take in; Cancelled; with an engine BackendUnavailable when
+        Ray is not installed, and LibraryError when it cannot be reached or the job fails. What is wrong with
+        single videos is in :meth:`failures`.
         """
         given = [videos] if isinstance(videos, str | Path) else list(videos)
         sources = list(dict.fromkeys(source for each in given for source in found(each)))
