@@ -292,6 +292,16 @@ class TestSearching:
         assert first.rewatched is not None
         assert first.rewatched > 0.5 > max(hit.rewatched or 0.0 for hit in others)
 
+    def test_a_hit_whose_file_is_gone_comes_last_when_hits_are_looked_at_again(
+        self, library: VideoLibrary, folder: Path
+    ) -> None:
+        library.add(folder)
+        (folder / "b.mp4").unlink()
+        found = library.search(event_phrase(scene(1).truth().events[0].fact), rewatch_hits=True)
+        assert [hit.passage.text for hit in found.hits if hit.rewatched is None] == [said(1)]
+        assert found.hits[-1].passage.text == said(1)
+        assert "could not be looked at again, and come last: 1" in found.notice
+
     def test_neighbours_that_are_about_the_same_are_one_hit_but_looked_at_again_by_themselves(
         self, tmp_path: Path, service: VideoService
     ) -> None:
@@ -416,6 +426,27 @@ def test_watching_takes_in_what_comes_new(library: VideoLibrary, folder: Path) -
         )
     assert heard[-1] == str(later)
     assert len(list(library.videos())) == 4
+
+
+def test_watching_passes_over_what_is_not_there(library: VideoLibrary, tmp_path: Path) -> None:
+    heard: list[str] = []
+    folder = tmp_path / "unplugged"
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        heard.append(message)
+        if folder.exists():
+            folder.rmdir()
+        elif len(heard) > 6:
+            raise Cancelled("Enough.")
+
+    def watch() -> None:
+        library.watch(folder, every_s=0.1, on_added=lambda added: None, on_progress=on_progress)
+
+    with pytest.raises(UsageError, match="no folder"):
+        watch()
+    folder.mkdir()
+    with pytest.raises(Cancelled):
+        watch()
 
 
 class TestFile:

@@ -71,6 +71,9 @@ def test_a_video_is_shown_and_forgotten(library: Path, shapes_film: ShapesFilm) 
     known = json.loads(run("show", shapes_film.path, "--library", library, "--json"))
     assert known["sources"] == [str(shapes_film.path)]
     assert known["passages"][0]["video_id"] == known["video_id"]
+    assert f"{shapes_film.path}  0:08.0" in run("show", "--library", library)
+    (listed,) = json.loads(run("show", "--library", library, "--json"))["videos"]
+    assert listed["video_id"] == known["video_id"]
     assert "forgotten" in run("remove", shapes_film.path, "--library", library)
     run("show", shapes_film.path, "--library", library, code=6)
     assert "All is well." in run("verify", "--library", library)

@@ -15,6 +15,8 @@ from tarsier_tools.cli import options
 from tarsier_tools.cli.library_render import (
     Count,
     Known,
+    Listed,
+    Listing,
     Problem,
     Room,
     Status,
@@ -23,6 +25,7 @@ from tarsier_tools.cli.library_render import (
     show_duplicates,
     show_hits,
     show_known,
+    show_listing,
     show_status,
 )
 from tarsier_tools.cli.session import Session, session
@@ -225,9 +228,26 @@ def search(
 
 @app.command()
 @options.expand
-def show(context: typer.Context, video: Name, output: options.Output, where: Where = None) -> None:
-    """Show all that is known about a video."""
+def show(
+    context: typer.Context,
+    output: options.Output,
+    video: Annotated[
+        str | None,
+        typer.Argument(metavar="[VIDEO]", help="Its path or URL as it was added, or its id."),
+    ] = None,
+    where: Where = None,
+) -> None:
+    """Show all that is known about a video; without one, which videos there are."""
     with _open(context, Settings.load(), where, "none", as_json=output.as_json) as (here, library):
+        if video is None:
+            there = Listing(
+                videos=tuple(
+                    Listed(video_id=row.uuid, sources=row.sources, duration_s=row.info.duration_s)
+                    for row in library.videos()
+                )
+            )
+            here.show(there, show_listing(there))
+            return
         row = library.video(video)
         known = Known(
             video_id=row.uuid,

@@ -29,6 +29,20 @@ class Known(BaseModel):
     passages: tuple[Passage, ...]
 
 
+class Listed(BaseModel):
+    """A video of a library, briefly."""
+
+    video_id: str
+    sources: tuple[str, ...]
+    duration_s: float
+
+
+class Listing(BaseModel):
+    """Which videos a library holds, in the order in which they were added."""
+
+    videos: tuple[Listed, ...]
+
+
 class Problem(BaseModel):
     """A file that could not be taken in."""
 
@@ -130,6 +144,13 @@ def show_known(known: Known) -> Iterator[Text]:
         yield Text(f"described by {clean_line(known.model)}, language {known.language}", style="dim")
     yield Text(f"id {known.video_id}", style="dim")
     yield from (_passage(each) for each in known.passages)
+
+
+def show_listing(listing: Listing) -> Iterator[Text]:
+    """A line for each file of each video."""
+    for video in listing.videos:
+        for source in video.sources:
+            yield Text.assemble((clean_line(source), "cyan"), (f"  {format_time(video.duration_s)}", "dim"))
 
 
 def _passage(passage: Passage) -> Text:

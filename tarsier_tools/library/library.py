@@ -31,6 +31,10 @@ _TOGETHER = 128
 """Texts that are given to an embedder at once."""
 _CANDIDATES = 3
 """How many times k hits are looked at again."""
+_UNSEEN = (
+    "Hits that could not be looked at again, and come last: {}. Their files are gone or cannot be read, or "
+    "the model gives no probabilities."
+)
 
 
 class Found(BaseModel):
@@ -133,17 +137,24 @@ class VideoLibrary:
     ) -> None:
         """Take in what comes new into folders, or changes there, until ``on_progress`` raises Cancelled.
 
-        A file that was written to within the last ``every_s`` seconds is left for the next round.
+        A file that was written to within the last ``every_s`` seconds is left for the next round. Nothing
+        comes of a folder that is away for a time, as an unplugged disk.
+
+        Raises UsageError for what is no folder at the start.
         """
         given = [folders] if isinstance(folders, str | Path) else list(folders)
+        for folder in given:
+            if not Path(absolute(folder)).is_dir():
+                raise UsageError(
+                    f"There is no folder {folder}.", hint="Check its name; library add takes files."
+                )
         indexer = Indexer(self._store, self._watcher(), language=language)
         while True:
-            now = time.time()
             sources = [
                 source
                 for folder in given
                 for source in found(folder, empty=True)
-                if now - Path(source).stat().st_mtime > every_s
+                if _settled(Path(source), every_s)
             ]
             added = indexer.add(sources, retry_failed=False, on_progress=on_progress)
             if added.described or added.known or added.failed:
@@ -202,7 +213,7 @@ class VideoLibrary:
             merged: let neighbouring hits with the same words of the query become one, of at most a minute,
                 with the text of the better; False for the segments as they are.
             rewatch_hits: show the best candidates to the model again with the query, each segment by itself,
-                and order them by what it sees.
+                and order them by what it sees; those that cannot be seen any more come last.
 
         Raises UsageError for an empty query, a bad k, no such kind and an empty range; UnknownVideo.
         """
@@ -216,7 +227,10 @@ class VideoLibrary:
         hits = search(self._store, self._embedder, text, wanted, filters=filters, merged=merged)
         if rewatch_hits:
             hits = rewatch(self._watcher(), hits, text, language=language, on_progress=on_progress)
-        return Found(query=text, hits=tuple(hits[:k]), notice=self.notice)
+        hits, notice = hits[:k], self.notice
+        if rewatch_hits and (unseen := sum(1 for hit in hits if hit.rewatched is None)):
+            notice = f"{notice} {_UNSEEN.format(unseen)}".strip()
+        return Found(query=text, hits=tuple(hits), notice=notice)
 
     # ------------------------------------------------------------ knowing it
 
@@ -294,7 +308,9 @@ class VideoLibrary:
         return self._service
 
     def _unknown(self, video: str) -> UnknownVideo:
-        return UnknownVideo(f"{video} is not in the library.", hint="See its videos, or add it.")
+        return UnknownVideo(
+            f"{video} is not in the library.", hint="See which there are (library show), or add it."
+        )
 
     def _check_embedder(self) -> None:
         known = self._store.meta("embedder") or ""
@@ -351,6 +367,14 @@ class VideoLibrary:
             start_s=start_s,
             end_s=end_s,
         )
+
+
+def _settled(path: Path, seconds: float) -> bool:
+    """Whether a file is there and was not written to for so long; a time that is yet to come does not count."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) > seconds
+    except OSError:  # it went away meanwhile
+        return False
 
 
 def _known_kinds(kinds: Sequence[Kind] | Kind | None) -> tuple[Kind, ...] | None:
