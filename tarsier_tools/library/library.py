@@ -370,7 +370,7 @@ class VideoLibrary:
 
 
 def _settled(path: Path, seconds: float) -> bool:
-    """Whether a file is there and was not written to for so long; a time that is yet to come does not count."""
+    """Whether a file is there and was not written to for so long; times to come are wrong clocks."""
     try:
         return abs(time.time() - path.stat().st_mtime) > seconds
     except OSError:  # it went away meanwhile
