@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 
 from tarsier_tools import (
+    BackendUnavailable,
     Cancelled,
     LibraryError,
     LibraryTooNew,
+    ScriptedBackend,
     Settings,
     UnknownVideo,
     UsageError,
@@ -158,6 +160,20 @@ class TestAdding:
         assert library.add(folder).passed_over == added.failed
         assert library.add(folder, retry_failed=True).failed == added.failed
         assert library.failures()[0].attempts == 2
+
+    def test_what_failed_because_nobody_could_watch_is_not_passed_over(
+        self, tmp_path: Path, folder: Path, service: VideoService
+    ) -> None:
+        away = ScriptedBackend([BackendUnavailable("The server is down.")] * 3)
+        with (
+            VideoService(Settings.load(cache_dir=tmp_path / "cache"), away) as nobody,
+            VideoLibrary(tmp_path / "library", service=nobody, embedder="none") as library,
+        ):
+            assert len(library.add(folder).failed) == 3
+        with VideoLibrary(tmp_path / "library", service=service, embedder="none") as library:
+            assert {failure.kind for failure in library.failures()} == {"BackendUnavailable"}
+            assert len(library.add(folder).described) == 3
+            assert library.failures() == []
 
     def test_a_failure_is_forgotten_once_the_file_is_whole(self, library: VideoLibrary, folder: Path) -> None:
         (folder / "d.mp4").write_bytes(b"not a video at all")

@@ -21,7 +21,7 @@ from tarsier_tools.library import lance_upkeep, lance_vectors
 from tarsier_tools.library.lance_conditions import condition, equal, one_of, unclaimed
 from tarsier_tools.library.lance_tables import LanceTables
 from tarsier_tools.library.lexical import MAX_QUERY_TERMS
-from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row
+from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row, stamp_of_failure
 from tarsier_tools.passages import Passage
 from tarsier_tools.results import VideoInfo
 from tarsier_tools.terms import terms
@@ -209,7 +209,7 @@ class LanceStore:
         before = self._tables.rows("failures", ["attempts"], equal("source", source))
         row = {
             "source": source,
-            "stamp": stamp,
+            "stamp": stamp_of_failure(stamp, error),
             "kind": type(error).__name__,
             "message": error.message,
             "hint": error.hint,

@@ -104,7 +104,7 @@ class VideoLibrary:
         A video whose bytes are known is never described again, whatever it is called now; a changed one takes
         the place of what it was. What is done when the work is interrupted, in whatever way, is done: the
         next call goes on. A video that fails is noted, and passed over until it changes or ``retry_failed``
-        is set.
+        is set; but not where a server that did not answer, or the library itself, was the reason.
 
         Raises UsageError when there is nothing to take in; Cancelled; with an engine BackendUnavailable when
         Ray is not installed, and LibraryError when it cannot be reached or the job fails. What is wrong with

@@ -13,7 +13,7 @@ from tarsier_tools.library import lexical
 from tarsier_tools.library.checks import problems
 from tarsier_tools.library.conditions import where
 from tarsier_tools.library.sqlite_file import SqliteFile
-from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row, not_there
+from tarsier_tools.library.stores import Entry, Failure, Filters, Key, Row, not_there, stamp_of_failure
 from tarsier_tools.library.vectors import Vectors
 from tarsier_tools.passages import Passage, title
 from tarsier_tools.results import VideoInfo
@@ -175,7 +175,7 @@ class SqliteStore:
             "stamp = excluded.stamp, kind = excluded.kind, message = excluded.message, "
             "hint = excluded.hint, attempts = attempts + 1, failed_at = excluded.failed_at",
             source,
-            stamp,
+            stamp_of_failure(stamp, error),
             type(error).__name__,
             error.message,
             error.hint,

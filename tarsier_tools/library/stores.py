@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tarsier_tools.errors import TarsierError, UsageError
+from tarsier_tools.errors import BackendTimeout, BackendUnavailable, LibraryError, TarsierError, UsageError
 from tarsier_tools.passages import Kind, Passage, title
 from tarsier_tools.results import VideoInfo
 
@@ -149,7 +149,7 @@ class Store(Protocol):
     # ------------------------------------------------------------ failures and claims
 
     def put_failure(self, source: str, stamp: str, error: TarsierError) -> None:
-        """Note why a file could not be taken in."""
+        """Note why a file could not be taken in, under the :func:`stamp_of_failure`."""
 
     def failures(self) -> list[Failure]:
         """All files that could not be taken in, by name."""
@@ -221,6 +221,14 @@ def not_there(address: str | Path) -> UsageError:
         f"There is no library at {address}.",
         hint=f"Check the place, or begin one there: tarsier-tools library add VIDEOS --library {address}",
     )
+
+
+def stamp_of_failure(stamp: str, error: TarsierError) -> str:
+    """What a file that failed is known by, to be passed over; "" where it was not the file's fault.
+
+    A server that is down or a full disk is no reason to pass over what is waiting, once it is back.
+    """
+    return "" if isinstance(error, BackendUnavailable | BackendTimeout | LibraryError) else stamp
 
 
 def open_store(address: str | Path, *, create: bool = True) -> Store:
