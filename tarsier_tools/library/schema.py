@@ -106,8 +106,13 @@ def failure(error: sqlite3.DatabaseError, path: Path) -> LibraryError:
             f"Another process has been writing to {path.name} for more than {_BUSY_S:.0f} s.",
             hint="Try again when it is done.",
         )
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "vtable constructor" in str(error)
     return LibraryError(
-        f"{path.name} cannot be used as a library: {error}.", hint="Check the path, the disk and the rights."
+        f"{path.name} cannot be used as a library: {error}.",
+        hint="It is damaged, or something else: take a copy from before, or add the videos to a new library."
+        if damaged
+        else "Check the path, the disk and the rights; a library is written to while it is searched, too.",
     )
 
 
