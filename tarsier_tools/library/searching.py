@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tarsier_tools.library.embedders import Embedder
 from tarsier_tools.library.ranking import fuse
@@ -60,21 +60,22 @@ def merge(hits: Sequence[Hit], query: str) -> list[Hit]:
     meaning alone every neighbour is near to the query in some degree, so that nothing is joined.
     """
     asked = set(terms(query))
+    has = {hit.passage.id: asked.intersection(terms(hit.passage.text)) for hit in hits}
     before, kept = len(hits) + 1, list(hits)
     while len(kept) < before:  # what was joined may have new neighbours
-        before, kept = len(kept), _merged(kept, asked)
+        before, kept = len(kept), _merged(kept, has)
     return kept
 
 
-def _merged(hits: Sequence[Hit], asked: set[str]) -> list[Hit]:
+def _merged(hits: Sequence[Hit], has: Mapping[str, set[str]]) -> list[Hit]:
     kept: list[Hit] = []
     places: dict[tuple[str, str], list[int]] = {}
     for hit in hits:
         of_video = places.setdefault((hit.passage.video_id, hit.passage.kind), [])
         for place in of_video:
             better = kept[place].passage
-            shared = asked & set(terms(better.text))
-            if shared and _neighbours(better, hit.passage) and shared.issubset(terms(hit.passage.text)):
+            shared = has[better.id]
+            if shared and shared <= has[hit.passage.id] and _neighbours(better, hit.passage):
                 kept[place] = _joined(kept[place], hit)
                 break
         else:
