@@ -161,6 +161,11 @@ class TestAdding:
         assert library.add(folder, retry_failed=True).failed == added.failed
         assert library.failures()[0].attempts == 2
 
+    def test_a_path_that_cannot_even_be_looked_at_is_noted(self, library: VideoLibrary, folder: Path) -> None:
+        added = library.add([folder, folder / f"{'long' * 100}.mp4"])
+        assert len(added.described) == 3
+        assert len(added.failed) == 1
+
     def test_what_failed_because_nobody_could_watch_is_not_passed_over(
         self, tmp_path: Path, folder: Path, service: VideoService
     ) -> None:
@@ -479,7 +484,7 @@ class TestFile:
         with pytest.raises(LibraryError, match="another program"):
             VideoLibrary(tmp_path, embedder="none")
         (tmp_path / FILE).write_bytes(b"garbage" * 1000)
-        with pytest.raises(LibraryError, match="not a database.*damaged, or something else"):
+        with pytest.raises(LibraryError, match=r"not a database.*damaged, or something else"):
             VideoLibrary(tmp_path, embedder="none")
 
     def test_the_statements_of_every_migration_are_whole(self) -> None:

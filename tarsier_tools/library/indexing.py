@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,19 +42,28 @@ def found(given: str | Path, *, empty: bool = False) -> Iterator[str]:
     """
     source = absolute(given)
     path = Path(source)
-    if "://" in source or not path.is_dir():
+    if "://" in source or not S_ISDIR(mode_of(path)):
         yield source
         return
     files = sorted(
         str(each)
         for each in path.rglob("*")
-        if each.suffix.lower() in ENDINGS and each.is_file() and not each.name.startswith(".")
+        if each.suffix.lower() in ENDINGS and S_ISREG(mode_of(each)) and not each.name.startswith(".")
     )
     if not files and not empty:
         raise UsageError(
-            f"There are no videos in {path.name or path}.", hint="Give another folder, or files."
+            f"There are no videos in {path.name or path}.",
+            hint="Give another folder, or files. What may not be read is passed over.",
         )
     yield from files
+
+
+def mode_of(path: Path) -> int:
+    """What kind of file it is, as ``stat`` says; 0 for what is not there or may not be looked at."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def absolute(given: str | Path) -> str:
@@ -132,7 +142,7 @@ class Indexer:
         renamed = [  # not copied
             other
             for other in known.sources
-            if other != source and "://" not in other and not Path(other).expanduser().exists()
+            if other != source and "://" not in other and _gone(Path(other).expanduser())
         ]
         self._store.put_file(content, source, stamp, gone=renamed)
         return "unchanged" if before is not None and before[1] == content else "known"
@@ -149,6 +159,17 @@ class Indexer:
             model=described.model,
             look=described.look,
         )
+
+
+def _gone(path: Path) -> bool:
+    """Whether a file is not there, which is not the same as that it may not be looked at."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def stamp_of(source: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from stat import S_ISDIR
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, get_args
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tarsier_tools import arguments
 from tarsier_tools.errors import UnknownVideo, UsageError
 from tarsier_tools.library.embedders import Embedder, open_embedder
-from tarsier_tools.library.indexing import Added, Indexer, absolute, found
+from tarsier_tools.library.indexing import Added, Indexer, absolute, found, mode_of
 from tarsier_tools.library.likeness import Duplicates, duplicates
 from tarsier_tools.library.ray_cluster import RayEngine
 from tarsier_tools.library.searching import path_filter, search
@@ -144,7 +145,7 @@ class VideoLibrary:
         """
         given = [folders] if isinstance(folders, str | Path) else list(folders)
         for folder in given:
-            if not Path(absolute(folder)).is_dir():
+            if not S_ISDIR(mode_of(Path(absolute(folder)))):
                 raise UsageError(
                     f"There is no folder {folder}.", hint="Check its name; library add takes files."
                 )
