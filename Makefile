@@ -7,6 +7,7 @@
 # make test-vllm  the tests against a real vLLM server, on the CPU (the first time installs 2.5 GB)
 # make test-scale  the tests of libraries in LanceDB and of work spread with Ray (the first time installs 1 GB)
 # make bench   measure again what the README and benchmarks/RESULTS.md say (long)
+# make bench-scale  libraries of up to 5 million segments (about an hour, 20 GB of disk)
 #
 # Every target makes .venv with plain pip and installs only what it needs; the second time that costs nothing.
 # PYTHON picks the interpreter: make demo PYTHON=python3.12
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test test-matrix test-vllm test-scale test-clients lint bench clean
+.PHONY: demo test test-matrix test-vllm test-scale test-clients lint bench bench-scale clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -93,8 +94,13 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python benchmarks/convert.py --write
 	$(BIN)/python benchmarks/library_search.py --write
-	for part in overhead quality lookalikes kills; do $(BIN)/python benchmarks/library.py $$part --write; done
+	for part in overhead quality references lookalikes kills; do $(BIN)/python benchmarks/library.py $$part --write; done
 	$(BIN)/python training/evaluate.py --clips 300
+
+bench-scale: $(SCALE)/.ready
+	$(SCALE)/bin/python benchmarks/library_scale.py --segments 360 36000 50000 500000
+	$(SCALE)/bin/python benchmarks/library_scale.py --stores lance --segments 5000000
+	$(SCALE)/bin/python benchmarks/library_scale.py --table --write
 
 clean:
 	rm -rf $(VENV) demo build dist
