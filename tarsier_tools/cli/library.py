@@ -266,7 +266,7 @@ def show(
 @options.expand
 def status(context: typer.Context, output: options.Output, where: Where = None) -> None:
     """Show what the library holds, and what failed and why."""
-    with _open(context, Settings.load(), where, "auto", as_json=output.as_json) as (here, library):
+    with _open(context, Settings.load(), where, "auto", as_json=output.as_json, anew=True) as (here, library):
         state = Status(
             library=library.address,
             counts=library.stats(),
