@@ -324,8 +324,8 @@ class VideoLibrary:
         elif known and known != mine:
             raise UsageError(
                 f"This library was made with the embedder {known}, not with {mine}.",
-                hint="Open it with that one (--embedder), or make its vectors anew: library reembed, in Python "
-                "new_embedder=True and reembed().",
+                hint="Open it with that one (--embedder), or make its vectors anew: library reembed; in "
+                "Python new_embedder=True and reembed().",
             )
 
     def _embed(
