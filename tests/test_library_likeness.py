@@ -80,6 +80,7 @@ def test_the_command_shows_the_best_first(library: VideoLibrary, tmp_path: Path)
     assert "224x224, 0:08.0, 100% alike" in said.stdout
     typed = ["library", "duplicates", "--library", library.address, "--json"]
     assert [len(group) for group in json.loads(CliRunner().invoke(app, typed).stdout)["alike"]] == [2]
+    VideoLibrary(tmp_path / "empty", embedder="none").close()
     empty = CliRunner().invoke(app, ["library", "duplicates", "--library", str(tmp_path / "empty")])
     assert "No video is there twice." in empty.stdout
 
