@@ -319,7 +319,7 @@ class VideoLibrary:
         if known and not mine:
             self.notice = (
                 f"Only words are searched, not meanings: this library was made with the embedder {known}, "
-                "which is not there."
+                "which is not in use."
             )
         elif known and known != mine:
             raise UsageError(
