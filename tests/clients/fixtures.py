@@ -82,7 +82,12 @@ def add_tasks(served: TarsierServer) -> None:
         "failing_job": {},
         "protocol_error_job": {},
     }.items():
-        offer = Offer(name, "light", check=lambda arguments, _: arguments, identity=lambda _: "")
+        offer = Offer(
+            name,
+            lane=lambda _: "light",
+            check=lambda arguments, _: arguments,
+            identity=lambda _: "",
+        )
 
         async def serve(
             arguments: dict[str, Any], request: ServerRequestContext[Any, Any], offer: Offer = offer
