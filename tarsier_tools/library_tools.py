@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from tarsier_tools.service import VideoService
 
 MAX_HITS = 20
-_CANDIDATES = 3
-"""How many times k hits are looked at again, as in :meth:`VideoLibrary.search`."""
 
 
 class FailedVideo(BaseModel):
@@ -152,7 +150,9 @@ class LibraryTools(VideoTools):
             "end_s": end_s,
         }
         # Of hits that touch, each is looked at by itself.
-        found = self.view.search(query, k * _CANDIDATES if rewatch else k, merged=not rewatch, **filters)
+        found = self.view.search(
+            query, k * rewatching.CANDIDATES if rewatch else k, merged=not rewatch, **filters
+        )
         hits = list(zip(found.hits, found.there, strict=True))
         if rewatch:
             seen = rewatching.rewatch(

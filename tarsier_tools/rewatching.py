@@ -13,6 +13,9 @@ from tarsier_tools.types import Progress, no_progress
 if TYPE_CHECKING:
     from tarsier_tools.service import VideoService
 
+CANDIDATES = 3
+"""How many times the hits wanted from a library are looked at again."""
+
 
 def rewatch(
     service: VideoService,

@@ -93,8 +93,8 @@ class LanceTables:
         address: ``lance://FOLDER`` or ``lance+s3://BUCKET/PREFIX``.
 
     Raises UsageError for another address, where lancedb is not installed, and where there is no library and
-    ``create`` is false; LibraryTooNew for a library of a
-    later form; LibraryError for what is no library, or cannot be reached.
+    ``create`` is false; LibraryTooNew for a library of a later form; LibraryError for what is no library, or
+    cannot be reached.
     """
 
     def __init__(self, address: str, *, create: bool = True) -> None:

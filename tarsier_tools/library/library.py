@@ -21,7 +21,7 @@ from tarsier_tools.library.searching import path_filter, search
 from tarsier_tools.library.stores import Failure, Filters, Row, open_store
 from tarsier_tools.library.transfer import export_to, import_from
 from tarsier_tools.passages import Hit, Kind, Passage
-from tarsier_tools.rewatching import rewatch
+from tarsier_tools.rewatching import CANDIDATES, rewatch
 from tarsier_tools.types import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _TICK_S = 0.2
 _TOGETHER = 128
 """Texts that are given to an embedder at once."""
-_CANDIDATES = 3
-"""How many times k hits are looked at again."""
 _UNSEEN = (
     "Hits that could not be looked at again, and come last: {}. Their files are gone or cannot be read, or "
     "the model gives no probabilities."
@@ -223,7 +221,7 @@ class VideoLibrary:
             raise UsageError(f"k is {k!r}; it must be 1 or more.", hint="Leave it away for 10.")
         self._check_embedder()
         filters = self._filters(videos, kinds, language, path, start_s, end_s)
-        wanted = k * _CANDIDATES if rewatch_hits else k
+        wanted = k * CANDIDATES if rewatch_hits else k
         merged = merged and not rewatch_hits
         hits = search(self._store, self._embedder, text, wanted, filters=filters, merged=merged)
         if rewatch_hits:
@@ -337,11 +335,13 @@ class VideoLibrary:
             return
         if not self._store.meta("embedder"):
             self._store.set_meta("embedder", embedder.name)
-        total = self._store.counts()["segments"]
+        counted = self._store.counts()
+        done, total = counted["vectors"], counted["segments"]
         for rows in self._store.without_vector(together):
-            on_progress(self._store.counts()["vectors"], total, "making vectors")
+            on_progress(done, total, "making vectors")
             vectors = embedder.passages([text for _, text in rows])
             self._store.put_vectors(embedder.name, zip((key for key, _ in rows), vectors, strict=True))
+            done += len(rows)
 
     def _filters(
         self,
