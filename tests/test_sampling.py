@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tarsier_tools.media.sampling import clip_bounds, fps_indices, plan, time_indices, uniform_indices
+from tarsier_tools.media.sampling import (
+    clip_bounds,
+    fps_indices,
+    plan,
+    range_bounds,
+    time_indices,
+    uniform_indices,
+)
 
 TABLES = json.loads((Path(__file__).parent / "golden" / "given" / "tables.json").read_text())
 STEADY = np.arange(300) / 30.0
@@ -139,25 +146,27 @@ def test_a_rate_far_above_the_videos_needs_no_memory_for_it():
 
 
 def test_a_plan_without_a_range_covers_the_whole_video():
-    whole = plan(STEADY, duration_s=10, average_fps=30, n=16)
+    whole = plan(STEADY, duration_s=10, average_fps=30, variable_rate=False, n=16)
     assert whole.indices == uniform_indices(300, 16)
     assert whole.notes == ()
-    assert plan(STEADY, duration_s=10, average_fps=30, n=16, start_s=0, end_s=10) == whole
+    assert (
+        plan(STEADY, duration_s=10, average_fps=30, variable_rate=False, n=16, start_s=0, end_s=10) == whole
+    )
 
 
 def test_a_plan_goes_by_its_method():
-    frames = {"duration_s": 100, "average_fps": 1.85, "start_s": 10.0, "end_s": 60.0}
-    first, last = clip_bounds(len(CLUSTERED), 1.85, 10, 60)
+    frames = {"duration_s": 100, "average_fps": 1.85, "variable_rate": True, "start_s": 10.0, "end_s": 52.0}
+    first, last = range_bounds(CLUSTERED, 1.85, 10, 52, variable_rate=True)
     uniform = plan(CLUSTERED, n=8, **frames).indices
     assert (uniform[0], uniform[-1], len(uniform)) == (first, last, 8)
-    assert plan(CLUSTERED, n=8, method="time", **frames).indices == time_indices(CLUSTERED, 10, 60, 8)
+    assert plan(CLUSTERED, n=8, method="time", **frames).indices == time_indices(CLUSTERED, 10, 52, 8)
     by_fps = plan(CLUSTERED, n=50, method="fps", fps=0.5, **frames)
-    assert by_fps.indices == fps_indices(CLUSTERED, 10, 60, 0.5, 50)
+    assert by_fps.indices == fps_indices(CLUSTERED, 10, 52, 0.5, 50)
     assert by_fps.notes == ()
 
 
 def test_a_plan_says_when_the_rate_asked_for_is_not_the_one_used():
-    capped = plan(STEADY, duration_s=10, average_fps=30, n=16, method="fps", fps=10)
+    capped = plan(STEADY, duration_s=10, average_fps=30, variable_rate=False, n=16, method="fps", fps=10)
     assert len(capped.indices) == 16
     assert capped.notes == (
         "10 frames a second would be more than 16 frames: 16 were spread over the range.",
@@ -165,7 +174,10 @@ def test_a_plan_says_when_the_rate_asked_for_is_not_the_one_used():
 
 
 def test_a_plan_reaches_the_last_frame_when_the_container_understates_the_duration():
-    assert plan(STEADY, duration_s=9.0, average_fps=30, n=16, method="time").indices[-1] == 299
+    assert (
+        plan(STEADY, duration_s=9.0, average_fps=30, variable_rate=False, n=16, method="time").indices[-1]
+        == 299
+    )
 
 
 @pytest.mark.parametrize("method", ["uniform", "time", "fps"])
@@ -180,6 +192,7 @@ def test_every_method_gives_distinct_frames_of_the_video_in_order(method):
                     timeline,
                     duration_s=duration,
                     average_fps=count / duration,
+                    variable_rate=True,
                     n=n,
                     method=method,
                     start_s=start_s,
@@ -202,6 +215,6 @@ def test_senseless_numbers_are_refused():
         with pytest.raises(ValueError, match="fps must be a positive number"):
             fps_indices(STEADY, 0, 1, fps, 16)
     with pytest.raises(ValueError, match="and with no other"):
-        plan(STEADY, duration_s=10, average_fps=30, n=16, fps=2.0)
+        plan(STEADY, duration_s=10, average_fps=30, variable_rate=False, n=16, fps=2.0)
     with pytest.raises(ValueError, match="and with no other"):
-        plan(STEADY, duration_s=10, average_fps=30, n=16, method="fps")
+        plan(STEADY, duration_s=10, average_fps=30, variable_rate=False, n=16, method="fps")

@@ -126,7 +126,7 @@ def make_clip(reader: VideoReader, spec: ClipSpec, chosen: Chosen, shown: Shown)
         largest_gap_s=largest_gap(asked, times),
         sampling=spec.sampling,
         decoder=info.decoder,
-        skipped=(*notes, *_outside(asked, times, info.average_fps)),
+        skipped=tuple(notes),
     )
     return DecodedClip(info, clip, coverage)
 
@@ -166,6 +166,7 @@ def choose_frames(reader: VideoReader, spec: ClipSpec) -> Chosen:
         reader.timeline,
         duration_s=reader.info.duration_s,
         average_fps=reader.info.average_fps,
+        variable_rate=reader.info.variable_rate,
         n=spec.frames,
         method=spec.sampling,
         start_s=spec.start_s,
@@ -281,18 +282,6 @@ class Shown:
                 "were brought to the shape of the first one."
             )
         return notes
-
-
-def _outside(asked: TimeRange, times: tuple[float, ...], average_fps: float) -> tuple[str, ...]:
-    """What to say when frames chosen by number, at a varying frame rate, lie outside the range."""
-    slack = 1 / average_fps
-    count = sum(not asked.start_s - slack <= time <= asked.end_s + slack for time in times)
-    if not count:
-        return ()
-    return (
-        f"{count} of {len(times)} frames lie outside the range, because the frame rate varies and they were "
-        "chosen by number; sampling='time' keeps to the range.",
-    )
 
 
 def _fingerprint(shown: Shown) -> str:

@@ -196,12 +196,9 @@ def describe(container: InputContainer, stream: VideoStream, track: Track, sourc
     first, last = int(table.packet_of[0]), int(table.packet_of[-1])
     span = float((table.time[last] - table.time[first]) * track.tick_s)
     end = float((table.time[last] - table.time[first] + table.duration[last]) * track.tick_s)
-    average = float(stream.average_rate or 0)
+    declared = float(stream.average_rate or 0)
     if end == span:  # nothing says how long the last frame is shown
-        end += span / (len(timeline) - 1) if span else (1 / average if average else 0.0)
-    measured = len(timeline) / end if end else 0.0
-    if not average or (measured and not 0.5 < average / measured < 2):
-        average = measured or 1.0
+        end += span / (len(timeline) - 1) if span else (1 / declared if declared else 0.0)
     return VideoInfo(
         source=source,
         container=_container_name(container),
@@ -211,12 +208,24 @@ def describe(container: InputContainer, stream: VideoStream, track: Track, sourc
         rotation=0,
         duration_s=end,
         frame_count=len(timeline),
-        average_fps=average,
+        average_fps=_average_rate(len(timeline), end, declared, 2 * float(track.tick_s)),
         variable_rate=_varies(timeline, float(track.tick_s)),
         size_bytes=container.size,
         tracks=tuple(_other_tracks(container)),
         decoder="pyav",
     )
+
+
+def _average_rate(frames: int, duration_s: float, declared: float, rounding_s: float) -> float:
+    """Return frames per second as counted; the declared rate where it says the same, since it is exact.
+
+    Containers round times to their ticks, and many declare a rate that is not the average.
+    """
+    if not duration_s:
+        return declared or 1.0
+    if declared and abs(frames / declared - duration_s) <= rounding_s:
+        return declared
+    return frames / duration_s
 
 
 def _container_name(container: InputContainer) -> str:

@@ -1,18 +1,19 @@
-"""Which frames of a video a model is shown. Pure functions of numbers.
+"""Choose the frames of a video that a model is shown. Pure functions of numbers.
 
 Two families:
 
-- **By frame index**, the rule Tarsier2 was trained with (:func:`uniform_indices`, :func:`clip_bounds`):
-  equal steps in frame numbers, the first and the last frame included. Where the frame rate varies, equal
-  steps in frames are not equal steps in time.
+- **By frame number**, the rule Tarsier2 was trained with (:func:`uniform_indices`): equal steps in frame
+  numbers, the first and the last frame included. In a range, the frames are first found by their times
+  (:func:`range_bounds`). Where the frame rate is constant, these are the frames that the reference takes
+  (:func:`clip_bounds`); where it varies, the reference's average rate leads out of the range.
 - **By time** (:func:`time_indices`, :func:`fps_indices`), ours, for long videos and variable frame rates:
-  the picture on the screen at a moment is the last one whose presentation time is not after it.
+  the picture on screen at a moment is the last one whose presentation time is not after it.
 
 Every function returns distinct frame numbers in ascending order, all of them inside the video.
 
 One deviation from the reference: for a clip that ends after the video, the reference first spreads the
-frames over the range asked for and then drops those that do not exist, so that 2 of 16 may be left. Here
-the end is clamped to the last frame first, and all the frames asked for are spread over what there is.
+frames over the range asked for and then drops those that do not exist, which may leave 2 of 16. Here the
+end is clamped to the last frame first, and all the frames asked for are spread over the frames there are.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _SLACK_S = 1e-6
 """Times that differ by less are the same moment: presentation times are rounded to a time base."""
 
 
+_TICK_S = 1e-3
+"""The coarsest tick of a common container (Matroska, FLV): times nearer to each other may be the same."""
+
+
 def uniform_indices(frame_count: int, n: int) -> tuple[int, ...]:
     """Tarsier2's rule: n of frame_count frames in equal steps, the first and the last included.
 
@@ -47,15 +52,45 @@ def uniform_indices(frame_count: int, n: int) -> tuple[int, ...]:
 
 
 def clip_bounds(frame_count: int, avg_fps: float, start_s: float, end_s: float) -> tuple[int, int]:
-    """The first and the last frame (inclusive) of a stretch of time, by Tarsier2's rule.
+    """Return the first and the last frame (inclusive) of a range by the reference's rule.
 
-    Both are ``round(seconds * avg_fps)``, clamped to the video before any frame is chosen.
+    Both are ``round(seconds * avg_fps)``, clamped to the video before any frame is chosen. The rule holds
+    only where the frame rate is constant; :func:`range_bounds` is the one that holds everywhere. This one
+    is kept to be compared with the reference's recorded clips (``benchmarks/parity.py``).
+
     Raises ValueError when frame_count is below 1.
     """
     _at_least_one("frame_count", frame_count)
     last = min(round(end_s * avg_fps), frame_count - 1)
     first = min(round(start_s * avg_fps), last)
     return first, last
+
+
+def range_bounds(
+    timeline: NDArray[np.float64], average_fps: float, start_s: float, end_s: float, *, variable_rate: bool
+) -> tuple[int, int]:
+    """Return the first and the last frame (inclusive) of a range by the frames' own times.
+
+    At a constant rate each end goes to the nearest frame, as in :func:`clip_bounds`. At a variable rate no
+    frame that starts at ``end_s`` or later is taken; the picture on screen at ``start_s`` is, unless it gives
+    way within half an average frame to another one in the range.
+
+    Args:
+        timeline: float64 (frame_count,), presentation time of each frame in seconds, ascending.
+        average_fps: of the whole video.
+        start_s, end_s: seconds, start_s below end_s.
+        variable_rate: the frames are not evenly spaced in time.
+
+    Raises ValueError when the timeline is empty.
+    """
+    if not variable_rate:
+        first, last = clip_bounds(len(timeline), average_fps, start_s, end_s)
+        last = _nearest(timeline, end_s, last)
+        return min(_nearest(timeline, start_s, first), last), last
+    shown, times = _shown(timeline, start_s, end_s)
+    came_before = timeline[shown[0]] < start_s
+    gives_way = len(times) > 1 and times[1] - start_s < 0.5 / average_fps
+    return int(shown[1 if came_before and gives_way else 0]), int(shown[-1])
 
 
 def time_indices(timeline: NDArray[np.float64], start_s: float, end_s: float, n: int) -> tuple[int, ...]:
@@ -121,6 +156,7 @@ def plan(
     *,
     duration_s: float,
     average_fps: float,
+    variable_rate: bool,
     n: int,
     method: SamplingMethod = "uniform",
     start_s: float | None = None,
@@ -132,6 +168,7 @@ def plan(
     Args:
         timeline: float64 (frame_count,), presentation time of each frame in seconds, ascending.
         duration_s, average_fps: of the whole video.
+        variable_rate: the video's frames are not evenly spaced in time.
         start_s, end_s: the stretch, inside the video; None for the video's own start or end.
         fps: frames per second wanted; for the method "fps" and for no other.
 
@@ -152,8 +189,16 @@ def plan(
         return Plan(time_indices(timeline, start, end, n))
     if start_s is None and end_s is None:
         return Plan(uniform_indices(len(timeline), n))
-    first, last = clip_bounds(len(timeline), average_fps, start, end)
+    first, last = range_bounds(timeline, average_fps, start, end, variable_rate=variable_rate)
     return Plan(tuple(first + index for index in uniform_indices(last - first + 1, n)))
+
+
+def _nearest(timeline: NDArray[np.float64], time_s: float, counted: int) -> int:
+    """Return the frame that starts nearest to a time: the one counted by the rate, if none is nearer."""
+    after = min(int(np.searchsorted(timeline, time_s)), len(timeline) - 1)
+    nearest = min((after, max(after - 1, 0)), key=lambda index: abs(timeline[index] - time_s))
+    further_s = abs(timeline[counted] - time_s) - abs(timeline[nearest] - time_s)
+    return counted if further_s <= _TICK_S else nearest
 
 
 def _shown(
