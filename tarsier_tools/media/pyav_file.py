@@ -29,7 +29,7 @@ from tarsier_tools.results import TrackInfo, VideoInfo
 if TYPE_CHECKING:
     from av.packet import Packet
 
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif"
+DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif,mjpeg,mpjpeg"
 """What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
 
 _VP8_SHOWN = 0x10

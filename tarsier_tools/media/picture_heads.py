@@ -1,0 +1,126 @@
+"""Tell image files from films by their bytes, where the first few do not settle it.
+
+A JPEG may be a photo or the first picture of a Motion JPEG stream, and an ISO file (``ftyp``) a film, a HEIC
+or AVIF photo, or a sequence of pictures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+_STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"miaf", b"avif", b"avis")
+"""Major brands of pictures, and of AVIF sequences, which are read like other animations."""
+
+_MOST_BOXES = 1000
+"""Boxes at the top of an ISO file that are looked at; fragmented films have more, far behind their ``moov``."""
+
+_FIRST_PICTURE_BYTES = 32 << 20
+"""Of a JPEG file, the part in which a second picture is looked for."""
+
+_MOST_SEGMENTS = 1000
+"""Segments of a JPEG before its end; photos have up to about 300, most of them of a large colour profile."""
+
+_MARKER = re.compile(rb"\xff+[^\x00\xff]")
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""A marker within entropy-coded data that is neither an escaped 0xFF nor a restart (ITU-T T.81, B.1.1)."""
+_PADDING = re.compile(rb"\0*")
+
+_END_OF_IMAGE, _START_OF_SCAN, _APP2 = 0xD9, 0xDA, 0xE2
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the SOFn markers, which hold height and width."""
+
+
+def is_image(path: Path, head: bytes) -> bool:
+    """Return whether a file is an image or an animation that Pillow reads, rather than a film.
+
+    Args:
+        path: the file, which is read further where its head can be either.
+        head: the first 64 bytes of it.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return not _is_stream(path)
+    if head[4:8] == b"ftyp":
+        return _is_iso_image(path, head[8:12])
+    return (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"))
+        or (head.startswith(b"BM") and head[6:10] == bytes(4))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    )
+
+
+def _is_iso_image(path: Path, brand: bytes) -> bool:
+    """Return whether an ISO file is a picture: by its brand, or because it has pictures but no film."""
+    with path.open("rb") as file:
+        kinds = set(_box_kinds(file))
+    if b"moov" in kinds:
+        return brand in _STILL_BRANDS
+    return b"meta" in kinds
+
+
+def _box_kinds(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the types of the boxes at the top of an ISO file (ISO/IEC 14496-12, 4.2)."""
+    start = 0
+    for _ in range(_MOST_BOXES):
+        file.seek(start)
+        header = file.read(16)
+        if len(header) < 8:
+            return
+        size = int.from_bytes(header[:4], "big")
+        if size == 1 and len(header) == 16:
+            size = int.from_bytes(header[8:], "big")
+        yield header[4:8]
+        if not 8 <= size < 1 << 62:  # 0: to the end of the file
+            return
+        start += size
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a JPEG is directly followed by another one of the same size: Motion JPEG.
+
+    Photos have other things behind them: smaller pictures (previews, depth and gain maps), announced by an MPF
+    segment in most cameras, or a film (motion photos).
+    """
+    with path.open("rb") as file:
+        data = file.read(_FIRST_PICTURE_BYTES)
+    first, second = itertools.islice(itertools.chain(_pictures(data), (None, None)), 2)
+    return first is not None and first == second
+
+
+def _pictures(data: bytes) -> Iterator[tuple[int, int] | None]:
+    """Yield height and width of each of the JPEGs that stand one right behind the other.
+
+    Ends at the first one that is a multi-picture photo, is damaged, or has no end in the data.
+    """
+    place = 0
+    while data.startswith(b"\xff\xd8\xff", place):
+        size = None
+        place += 2
+        for _ in range(_MOST_SEGMENTS):
+            marker = _MARKER.match(data, place)
+            if marker is None:
+                return
+            place = marker.end()
+            kind = data[place - 1]
+            if kind == _END_OF_IMAGE:
+                break
+            length = int.from_bytes(data[place : place + 2], "big")
+            if kind == _APP2 and data.startswith(b"MPF\0", place + 2):
+                return
+            if kind in _FRAME_HEADERS and place + 7 <= len(data):
+                size = struct.unpack_from(">HH", data, place + 3)
+            place += length
+            if kind == _START_OF_SCAN:
+                end = _END_OF_SCAN.search(data, place)
+                if end is None:
+                    return
+                place = end.start()
+        else:
+            return
+        yield size
+        padding = _PADDING.match(data, place)
+        place = padding.end() if padding else place
