@@ -11,7 +11,6 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"miaf", b"avif", b"avis")
 """Major brands of pictures, and of AVIF sequences, which are read like other animations."""
@@ -55,28 +54,30 @@ def is_image(path: Path, head: bytes) -> bool:
 
 def _is_iso_image(path: Path, brand: bytes) -> bool:
     """Return whether an ISO file is a picture: by its brand, or because it has pictures but no film."""
-    with path.open("rb") as file:
-        kinds = set(_box_kinds(file))
+    kinds = {kind for kind, _ in top_boxes(path)}
     if b"moov" in kinds:
         return brand in _STILL_BRANDS
     return b"meta" in kinds
 
 
-def _box_kinds(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the types of the boxes at the top of an ISO file (ISO/IEC 14496-12, 4.2)."""
+def top_boxes(path: Path) -> list[tuple[bytes, int]]:
+    """Return type and declared end, in bytes, of the boxes at the top of an ISO file (ISO/IEC 14496-12, 4.2)."""
+    boxes: list[tuple[bytes, int]] = []
+    length = path.stat().st_size
     start = 0
-    for _ in range(_MOST_BOXES):
-        file.seek(start)
-        header = file.read(16)
-        if len(header) < 8:
-            return
-        size = int.from_bytes(header[:4], "big")
-        if size == 1 and len(header) == 16:
-            size = int.from_bytes(header[8:], "big")
-        yield header[4:8]
-        if not 8 <= size < 1 << 62:  # 0: to the end of the file
-            return
-        start += size
+    with path.open("rb") as file:
+        while start < length and len(boxes) < _MOST_BOXES:
+            file.seek(start)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            end = start + size if size else length
+            boxes.append((header[4:8], end))
+            if end < start + 8:
+                break
+            start = end
+    return boxes
 
 
 def _is_stream(path: Path) -> bool:

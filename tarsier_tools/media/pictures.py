@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits
+from tarsier_tools.media.picture_heads import top_boxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +58,8 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            # Our own limit decides, and says so, instead of Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of large images, where our own limit decides, and of broken EXIF, which is not needed.
+            warnings.simplefilter("ignore")
             image = _open(path, source)
         with image:
             limits.check_frame(*image.size, source)
@@ -78,6 +79,10 @@ def _open(path: Path, source: str) -> Image.Image:
         head = file.read(12)
     if head[4:8] != b"ftyp" or head[8:12] in (b"avif", b"avis"):
         return Image.open(path, formats=_FORMATS)
+    if max(end for _, end in top_boxes(path)) > path.stat().st_size:
+        raise VideoUnreadable(  # the decoder would leave tiles that are not there grey
+            f"{source} is cut short: not all of the picture is there.", hint="Make or copy the file again."
+        )
     with contextlib.suppress(UnidentifiedImageError):
         return Image.open(path, formats=("AVIF",))  # some are branded as HEIF in general
     try:
@@ -113,12 +118,12 @@ def places(image: Image.Image, source: str, limits: Limits, deadline: Deadline) 
         return [image.tell()]
     count = getattr(image, "n_frames", 1)
     limits.check_decoded(count, source)
-    return _full_pages(image, count, source, limits, deadline) if image.format == "TIFF" else list(range(count))
+    return (
+        _full_pages(image, count, source, limits, deadline) if image.format == "TIFF" else list(range(count))
+    )
 
 
-def _full_pages(
-    image: Image.Image, count: int, source: str, limits: Limits, deadline: Deadline
-) -> list[int]:
+def _full_pages(image: Image.Image, count: int, source: str, limits: Limits, deadline: Deadline) -> list[int]:
     """Return the numbers of a TIFF's pages without thumbnails, levels of a pyramid and masks."""
     pixels: dict[int, int] = {}
     for page in range(count):
@@ -143,7 +148,9 @@ def orientation(image: Image.Image) -> int:
     if image.format in ("TIFF", "HEIF"):
         return 1
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of broken EXIF
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except PILLOW_ERRORS:
         return 1
     return value if value in _TURNS else 1
@@ -158,6 +165,11 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return width and height of an image of this stored size when it is upright."""
     width, height = size
     return (height, width) if turn(orientation) % 180 else (width, height)
+
+
+def hdr(image: Image.Image) -> str:
+    """Return "PQ" or "HLG" for a HEIC picture in that transfer function, otherwise "" (ITU-T H.273, table 3)."""
+    return {16: "PQ", 18: "HLG"}.get(image.info.get("nclx_profile", {}).get("transfer_characteristics"), "")
 
 
 def upright_pixels(image: Image.Image, orientation: int) -> NDArray[np.uint8]:

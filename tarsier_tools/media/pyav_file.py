@@ -64,9 +64,12 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
 
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
+    with path.open("rb") as file:
+        starts_as_jpeg = file.read(3) == b"\xff\xd8\xff"
     with mapped_errors(source, limits):
         container = av.open(
             str(path.absolute()),
+            format="mjpeg" if starts_as_jpeg else None,  # a guess takes some of these streams for one picture
             container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},

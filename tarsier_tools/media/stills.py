@@ -39,7 +39,7 @@ class ImageReader(VideoReader):
 
     Of a file with several versions of one picture (previews, gain maps, the other eye's view) or with several
     pictures of which it names one as the main one (HEIC), that one is read. The pages of a TIFF are shown for
-    one second each, reduced copies left out.
+    one second each, reduced copies left out. ``info.rotation`` is 0 for TIFF and HEIC, which their decoders turn.
 
     Args:
         path: the file.
@@ -60,6 +60,8 @@ class ImageReader(VideoReader):
             self._orientation = pictures.orientation(image)
             width, height = pictures.upright_size(image.size, self._orientation)
             kind = pictures.kind(image)
+            if transfer := pictures.hdr(image):
+                self._note(f"The picture is HDR ({transfer}) and is not tone-mapped: its colours look dull.")
             if len(self._places) == 1 or kind == "tiff":
                 shown_s = [STILL_S] * len(self._places)
             else:
