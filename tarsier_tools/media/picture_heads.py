@@ -16,7 +16,7 @@ _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"miaf", 
 """Major brands of pictures, and of AVIF sequences, which are read like other animations."""
 
 _MOST_BOXES = 1000
-"""Boxes at the top of an ISO file that are looked at; fragmented films have more, far behind their ``moov``."""
+"""Top-level boxes of an ISO file to look at; fragmented films have more, but far behind their ``moov``."""
 
 _FIRST_PICTURE_BYTES = 32 << 20
 """Of a JPEG file, the part in which a second picture is looked for."""
@@ -46,7 +46,7 @@ def is_image(path: Path, head: bytes) -> bool:
     if head[4:8] == b"ftyp":
         return _is_iso_image(path, head[8:12])
     return (
-        head.startswith((b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"))
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
         or (head.startswith(b"BM") and head[6:10] == bytes(4))
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
     )
@@ -61,7 +61,7 @@ def _is_iso_image(path: Path, brand: bytes) -> bool:
 
 
 def top_boxes(path: Path) -> list[tuple[bytes, int]]:
-    """Return type and declared end, in bytes, of the boxes at the top of an ISO file (ISO/IEC 14496-12, 4.2)."""
+    """Return type and declared end in bytes of each top-level box of an ISO file (ISO/IEC 14496-12, 4.2)."""
     boxes: list[tuple[bytes, int]] = []
     length = path.stat().st_size
     start = 0
@@ -83,8 +83,8 @@ def top_boxes(path: Path) -> list[tuple[bytes, int]]:
 def _is_stream(path: Path) -> bool:
     """Return whether a JPEG is directly followed by another one of the same size: Motion JPEG.
 
-    Photos have other things behind them: smaller pictures (previews, depth and gain maps), announced by an MPF
-    segment in most cameras, or a film (motion photos).
+    Photos have other things behind them: smaller pictures (previews, depth and gain maps), which most cameras
+    announce in an MPF segment, or a film (motion photos).
     """
     with path.open("rb") as file:
         data = file.read(_FIRST_PICTURE_BYTES)

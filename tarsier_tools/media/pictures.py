@@ -88,7 +88,8 @@ def _open(path: Path, source: str) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
 
-        return HeifImageFile(path)
+        image: Image.Image = HeifImageFile(path)
+        return image
     except ImportError:
         raise VideoUnreadable(
             f"{source} is a HEIC picture, and the library that decodes these cannot be loaded.",
@@ -168,7 +169,7 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def hdr(image: Image.Image) -> str:
-    """Return "PQ" or "HLG" for a HEIC picture in that transfer function, otherwise "" (ITU-T H.273, table 3)."""
+    """Return "PQ" or "HLG" for a HEIC picture with that transfer function (ITU-T H.273), otherwise ""."""
     return {16: "PQ", 18: "HLG"}.get(image.info.get("nclx_profile", {}).get("transfer_characteristics"), "")
 
 

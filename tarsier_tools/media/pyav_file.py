@@ -50,7 +50,7 @@ def mapped_errors(source: str, limits: Limits) -> Generator[None]:
         ) from None
     except ExitError:  # FFmpeg was reading for longer than it was given
         raise too_slow(source, limits.timeout_s) from None
-    except (FFmpegError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoUnreadable(
             f"{source} cannot be read as a video: {reason}.",
@@ -64,9 +64,9 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
 
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
-    with path.open("rb") as file:
-        starts_as_jpeg = file.read(3) == b"\xff\xd8\xff"
     with mapped_errors(source, limits):
+        with path.open("rb") as file:
+            starts_as_jpeg = file.read(3) == b"\xff\xd8\xff"
         container = av.open(
             str(path.absolute()),
             format="mjpeg" if starts_as_jpeg else None,  # a guess takes some of these streams for one picture

@@ -39,7 +39,8 @@ class ImageReader(VideoReader):
 
     Of a file with several versions of one picture (previews, gain maps, the other eye's view) or with several
     pictures of which it names one as the main one (HEIC), that one is read. The pages of a TIFF are shown for
-    one second each, reduced copies left out. ``info.rotation`` is 0 for TIFF and HEIC, which their decoders turn.
+    one second each, reduced copies left out. TIFF and HEIC are turned by their decoders: their
+    ``info.rotation`` is 0.
 
     Args:
         path: the file.
