@@ -333,6 +333,13 @@ def test_a_tiff_with_a_thumbnail_is_one_picture(kind: int, thumbnail_first: bool
     assert numbers(frames) == [7]
 
 
+def test_a_big_tiff_is_read(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.tif"
+    drawn(13).save(photo, "TIFF", big_tiff=True)
+    assert photo.read_bytes().startswith(b"II+\0")
+    assert numbers(read(photo)[1]) == [13]
+
+
 def test_a_reduced_copy_or_a_mask_of_any_size_is_no_page(tmp_path: Path) -> None:
     photo = tmp_path / "photo.tif"
     tiff(photo, (drawn(7), 0), (drawn(8, 180, 105), 1), (drawn(9), 4))
