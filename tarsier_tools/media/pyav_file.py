@@ -29,7 +29,7 @@ from tarsier_tools.results import TrackInfo, VideoInfo
 if TYPE_CHECKING:
     from av.packet import Packet
 
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif"
+DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif,mjpeg,mpjpeg"
 """What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
 
 _VP8_SHOWN = 0x10
@@ -50,7 +50,7 @@ def mapped_errors(source: str, limits: Limits) -> Generator[None]:
         ) from None
     except ExitError:  # FFmpeg was reading for longer than it was given
         raise too_slow(source, limits.timeout_s) from None
-    except (FFmpegError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoUnreadable(
             f"{source} cannot be read as a video: {reason}.",
@@ -65,8 +65,11 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
     with mapped_errors(source, limits):
+        with path.open("rb") as file:
+            starts_as_jpeg = file.read(3) == b"\xff\xd8\xff"
         container = av.open(
             str(path.absolute()),
+            format="mjpeg" if starts_as_jpeg else None,  # a guess takes some of these streams for one picture
             container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},

@@ -77,9 +77,11 @@ def open_video(
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoUnreadable(f"{source} cannot be opened: {reason}.", hint="Check the path.") from None
 
-    from tarsier_tools.media.stills import ImageReader, is_image
+    from tarsier_tools.media.picture_heads import is_image
 
-    if is_image(head):
+    if is_image(path, head):
+        from tarsier_tools.media.stills import ImageReader
+
         return ImageReader(path, source=source, size_bytes=status.st_size, limits=limits)
     _check_head(head, source, limits)
     if decoder == "decord":

@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import struct
-import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
+from tarsier_tools.errors import VideoUnreadable
+from tarsier_tools.media import pictures
 from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
 from tarsier_tools.results import VideoInfo
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 STILL_S = 1.0
 """Seconds for which a still image, or one of a folder, is shown."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".hif",
+)
 _LEAST_SHOWN_S = 0.01
 """An animation may say 0 ms for a frame; it counts as this much, so that times ascend."""
-
-_TURNS_BY_ORIENTATION = {3: 180, 4: 180, 5: 270, 6: 270, 7: 90, 8: 90}
-"""Degrees counter-clockwise by EXIF orientation; 1 and 2 need no turn."""
-
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-"""What Pillow raises for damaged files."""
-
-
-def is_image(head: bytes) -> bool:
-    """Whether a file that starts with these bytes (64 are enough) is an image that is read here."""
-    return (
-        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))
-        or (head.startswith(b"BM") and head[6:10] == bytes(4))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
-    )
 
 
 class ImageReader(VideoReader):
     """Reads one image file: a still one is a video of one frame, an animation has its own times.
+
+    Of a file with several versions of one picture (previews, gain maps, the other eye's view) or with several
+    pictures of which it names one as the main one (HEIC), that one is read. The pages of a TIFF are shown for
+    one second each, reduced copies left out. TIFF and HEIC are turned by their decoders: their
+    ``info.rotation`` is 0.
 
     Args:
         path: the file.
@@ -61,13 +55,18 @@ class ImageReader(VideoReader):
         super().__init__(limits)
         self._path = path
         deadline = Deadline(limits.timeout_s, source)
-        with _opened(path, source, limits) as image:
-            count = getattr(image, "n_frames", 1)
-            limits.check_decoded(count, source)
-            turn = _turn(image) if count == 1 else 0
-            width, height = _upright_size(image) if turn else image.size
-            kind = str(image.format).lower()
-            shown_s = [STILL_S] if count == 1 else self._shown_for(image, count, deadline)
+        with pictures.opened(path, source, limits) as image:
+            self._places = pictures.places(image, source, limits, deadline)
+            image.seek(self._places[0])
+            self._orientation = pictures.orientation(image)
+            width, height = pictures.upright_size(image.size, self._orientation)
+            kind = pictures.kind(image)
+            if transfer := pictures.hdr(image):
+                self._note(f"The picture is HDR ({transfer}) and is not tone-mapped: its colours look dull.")
+            if len(self._places) == 1 or kind == "tiff":
+                shown_s = [STILL_S] * len(self._places)
+            else:
+                shown_s = self._shown_for(image, len(self._places), deadline)
         ends = np.cumsum(np.array(shown_s, np.float64))
         self.timeline = np.concatenate([[0.0], ends[:-1]])
         self.info = VideoInfo(
@@ -76,7 +75,7 @@ class ImageReader(VideoReader):
             codec=kind,
             width=width,
             height=height,
-            rotation=turn,
+            rotation=pictures.turn(self._orientation),
             duration_s=float(ends[-1]),
             frame_count=len(shown_s),
             average_fps=len(shown_s) / float(ends[-1]),
@@ -93,7 +92,7 @@ class ImageReader(VideoReader):
             try:
                 image.seek(number)
                 image.load()
-            except _PILLOW_ERRORS as error:
+            except pictures.PILLOW_ERRORS as error:
                 if not shown_s:
                     raise
                 self._note(
@@ -104,14 +103,13 @@ class ImageReader(VideoReader):
         return shown_s
 
     def _decode(self, wanted: list[int], deadline: Deadline) -> Generator[Frame]:
-        source = self.info.source
-        with _opened(self._path, source, self._limits) as image:
+        with pictures.opened(self._path, self.info.source, self._limits) as image:
             for index in wanted:
                 deadline.check()
                 try:
-                    image.seek(index)
-                    pixels = _upright(image, turn=self.info.frame_count == 1)
-                except _PILLOW_ERRORS as error:
+                    image.seek(self._places[index])
+                    pixels = pictures.upright_pixels(image, self._orientation)
+                except pictures.PILLOW_ERRORS as error:
                     self._note(f"Frame {index} is damaged: {error}.")
                     continue
                 yield Frame(index, float(self.timeline[index]), pixels)
@@ -175,8 +173,9 @@ class FolderReader(VideoReader):
         problem: VideoUnreadable | None = None
         for file in self._files:
             try:
-                with _opened(file, file.name, self._limits) as image:
-                    return str(image.format).lower(), _upright_size(image)
+                with pictures.opened(file, file.name, self._limits) as image:
+                    turned = pictures.orientation(image)
+                    return pictures.kind(image), pictures.upright_size(image.size, turned)
             except VideoUnreadable as error:
                 problem = problem or error
         raise VideoUnreadable(f"None of the images of {source} can be opened.", hint=str(problem))
@@ -186,8 +185,8 @@ class FolderReader(VideoReader):
             deadline.check()
             file = self._files[index]
             try:
-                with _opened(file, file.name, self._limits) as image:
-                    pixels = _upright(image, turn=True)
+                with pictures.opened(file, file.name, self._limits) as image:
+                    pixels = pictures.upright_pixels(image, pictures.orientation(image))
             except VideoUnreadable as error:
                 self._note(error.message)
                 continue
@@ -201,43 +200,3 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
         for part in re.split(r"([0-9]+)", name.casefold())
         if part
     ]
-
-
-@contextlib.contextmanager
-def _opened(path: Path, source: str, limits: Limits) -> Generator[Image.Image]:
-    """The image, with its size checked; closed at the end of the block. Maps Pillow's errors."""
-    try:
-        with warnings.catch_warnings():
-            # Our own limit decides, and says so, instead of Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
-        with image:
-            limits.check_frame(*image.size, source)
-            yield image
-    except (Image.DecompressionBombError, MemoryError) as error:
-        reason = str(error).rstrip(".") or "no memory"
-        raise VideoTooLarge(f"{source} is too large to open: {reason}.", hint="Scale it down.") from None
-    except _PILLOW_ERRORS as error:
-        raise VideoUnreadable(
-            f"{source} cannot be read as an image: {error}.",
-            hint="The file is damaged; make or copy it again.",
-        ) from None
-
-
-def _turn(image: Image.Image) -> int:
-    """Degrees counter-clockwise that make the image upright."""
-    return _TURNS_BY_ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1), 0)
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    return (height, width) if _turn(image) % 180 else (width, height)
-
-
-def _upright(image: Image.Image, *, turn: bool) -> NDArray[np.uint8]:
-    """The current frame as uint8 (height, width, 3), RGB."""
-    picture = ImageOps.exif_transpose(image) if turn else image
-    if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    return np.array(picture.convert("RGB"), dtype=np.uint8)
