@@ -17,23 +17,41 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits, too_slow
+from tarsier_tools.media.bitstream import is_bidirectional
+from tarsier_tools.media.kinds import RAW, demuxers, how_to_convert
+from tarsier_tools.media.losses import find_losses
 from tarsier_tools.media.packets import PacketList, PacketTable
+from tarsier_tools.media.wholeness import breaks, missing_end
 from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
     from av.packet import Packet
 
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif"
-"""What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
-
 _VP8_SHOWN = 0x10
 """Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
+
+_ORDER_UNTOLD = ("avi", "asf", "mxf", *RAW)
+"""Containers whose times may be those of the order in the file."""
+
+_TELLING = ("h264", "mpeg4", "mpeg1video", "mpeg2video")
+"""Codecs whose pictures say themselves whether they are stored out of order."""
+
+_BROKEN = "what follows cannot be read"
+
+_IVF_STEP = 1_000_000_000
+"""Ticks; a longer step from frame to frame is noise."""
+
+_RAW_RATE = 25
+"""Frames per second of a stream that does not say, as FFmpeg has it."""
+
+_EARLY_S = 1.0
+"""A declared duration may be so much longer than what is there."""
 
 _REORDERING = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "vc1", "wmv3")
 """Codecs that may show pictures in another order than they are stored in."""
@@ -54,7 +72,7 @@ def mapped_errors(source: str, limits: Limits) -> Generator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoUnreadable(
             f"{source} cannot be read as a video: {reason}.",
-            hint="It is damaged or of a kind that is not read; try to play it, or convert it to MP4.",
+            hint=f"It is damaged, or of a kind that is not read. {how_to_convert()}",
         ) from None
 
 
@@ -65,9 +83,11 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
     with mapped_errors(source, limits):
+        with path.open("rb") as file:
+            head = file.read(64)
         container = av.open(
             str(path.absolute()),
-            container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+            container_options={"format_whitelist": demuxers(head), "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},
             metadata_errors="replace",
@@ -114,14 +134,16 @@ class Track:
     Attributes:
         table: every packet.
         tick_s: seconds per tick.
-        cut_short: why the walk ended before the end of the file, "" when it did not.
+        cut_short: why the end of the file is missing, "" when it is not.
         declares_duration: the file says how long it is.
+        notes: what else is missing or assumed, one sentence each.
     """
 
     table: PacketTable
     tick_s: Fraction
     cut_short: str
     declares_duration: bool
+    notes: tuple[str, ...] = ()
 
     def timeline(self) -> NDArray[np.float64]:
         """Presentation time of each frame, float64 (frames,), seconds from the first."""
@@ -131,38 +153,79 @@ class Track:
         return np.array([(tick - ticks[0]) * unit for tick in ticks], np.float64) / self.tick_s.denominator
 
 
-def scan(container: InputContainer, stream: VideoStream, source: str, deadline: Deadline) -> Track:
+def scan(container: InputContainer, stream: VideoStream, path: Path, source: str, deadline: Deadline) -> Track:
     """List the track's packets. The container stands at its end afterwards.
 
     Raises VideoUnreadable when the track is empty, VideoTooLarge when the time is up.
     """
-    packets = PacketList()
-    codec = stream.codec_context.codec.canonical_name
-    cut_short = ""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                _append(packets, packet, codec)
-                if len(packets) % 256 == 0:
-                    deadline.check()
-    except (ExitError, MemoryError):
-        raise
-    except FFmpegError as error:
-        cut_short = error.strerror or str(error)
+    family = _family(container)
     tick = stream.time_base or Fraction(1, 90_000)
-    declared = stream.frames if container.format.name.startswith("mov") else 0  # elsewhere a guess
-    if not cut_short and declared > len(packets):
-        cut_short = f"{len(packets)} of {declared} declared frames are there"
-    if container.format.name == "mpegts" and any(pts is not None for pts in packets.pts):
-        packets.mark_losses()
+    packets, reordered, cut_short = _listed(container, stream, deadline)
+    cut_short = cut_short or _uncounted(stream, family, len(packets))
     if not any(packets.shown):
         raise VideoUnreadable(
             f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
             hint="The file is cut short or damaged; make or copy it again.",
         )
-    in_order = _only_counting_tells(packets, codec, container.format.name)
+    notes = []
+    if family in RAW:
+        rate = packets.count_times(tick, Fraction(stream.average_rate or _RAW_RATE))
+        notes.append(f"The stream holds no times: they are counted at {float(rate):.4g} frames per second.")
+    elif family == "mpegts" and any(pts is not None for pts in packets.pts):
+        packets.mark_losses()
+    in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=reordered)
+    if in_order and family == "asf":
+        packets.pts = packets.dts  # FFmpeg puts the delay of the order into the times of showing
     table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
-    return Track(table, tick, cut_short, container.duration is not None)
+    with path.open("rb") as file:
+        cut_short = cut_short or missing_end(
+            file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
+        )
+        notes += find_losses(table, family, lambda: breaks(file, family, deadline), tick)
+    cut_short = cut_short or _early_end(container, stream, max(table.time) * tick)
+    return Track(table, tick, cut_short, container.duration is not None, tuple(notes))
+
+
+def _listed(
+    container: InputContainer, stream: VideoStream, deadline: Deadline
+) -> tuple[PacketList, bool, str]:
+    """Return the packets, whether any is stored out of order, and why FFmpeg stopped early ("": it did not).
+
+    Only containers that do not say when a picture is shown are looked into for pictures out of order.
+    """
+    packets = PacketList()
+    context = stream.codec_context
+    codec = codec_of(stream)
+    looked_into = _family(container) in _ORDER_UNTOLD
+    reordered = looked_into and codec not in _TELLING and context.has_b_frames
+    ivf = _family(container) == "ivf"  # its frames have no marks, so noise may be taken for some
+    prefixed = bytes(context.extradata or b"")[:1] == b"\1"
+    latest = -1  # the time before, in IVF
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                if ivf and (packet.is_corrupt or not latest < (packet.pts or 0) < latest + _IVF_STEP):
+                    return packets, reordered, _BROKEN
+                latest = packet.pts or 0
+                _append(packets, packet, codec)
+                if looked_into and not reordered:
+                    reordered = is_bidirectional(memoryview(packet), codec, prefixed=prefixed)
+                if len(packets) % 256 == 0:
+                    deadline.check()
+    except ExitError:
+        raise
+    except (FFmpegError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            if not ivf:
+                raise
+            return packets, reordered, _BROKEN  # noise where the size of a frame should be
+        return packets, reordered, error.strerror or str(error)
+    return packets, reordered, ""
+
+
+def _family(container: InputContainer) -> str:
+    """The first of FFmpeg's names of the container."""
+    return container.format.name.split(",")[0]
 
 
 def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> None:
@@ -175,18 +238,57 @@ def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> Non
     )
     packets.corrupt.append(packet.is_corrupt)
     packets.position.append(-1 if packet.pos is None else packet.pos)
+    packets.size.append(packet.size)
 
 
-def _only_counting_tells(packets: PacketList, codec: str, container: str) -> bool:
+def _uncounted(stream: VideoStream, family: str, found: int) -> str:
+    """Compare the frames found with those that the container declares; elsewhere its number is a guess."""
+    if family == "mov":
+        # The table that FFmpeg made of the index and the edits: what a trim leaves out is not in it.
+        declared = len(stream.index_entries)
+    elif family in ("avi", "ivf"):
+        declared = stream.frames
+    elif family == "mxf" and stream.time_base == 1 / (stream.average_rate or 1):
+        declared = stream.duration or 0
+    else:
+        return ""
+    return f"{found} of {declared} declared frames are there" if declared > found else ""
+
+
+def _early_end(container: InputContainer, stream: VideoStream, end_s: Fraction) -> str:
+    """Compare the declared duration with the last packet of every track, where no structure tells."""
+    if _family(container) not in ("matroska", "flv", "nut") or container.duration is None:
+        return ""
+    declared_s = Fraction(container.duration, av.time_base)
+    start_s = Fraction(container.start_time or 0, av.time_base)
+    if declared_s - (end_s - start_s) <= _EARLY_S:
+        return ""
+    for other in container.streams:
+        other.discard = Discard.all if other.index == stream.index else Discard.default
+    with contextlib.suppress(FFmpegError):
+        container.seek(0)
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                end_s = max(end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    found_s = float(end_s - start_s)
+    if float(declared_s) - found_s <= _EARLY_S:
+        return ""
+    return f"{found_s:.1f} of the {float(declared_s):.1f} s that it declares are there"
+
+
+def _only_counting_tells(packets: PacketList, codec: str, family: str, *, reordered: bool) -> bool:
     """Whether the times do not tell which packet is shown when.
 
-    Matroska drops times before 0, and AVI has none: its frames are numbered in the order of the file.
+    Matroska drops times before 0; AVI, ASF and MXF may number the frames in the order of the file, and bare
+    streams have no times.
     """
+    if family in RAW:
+        return reordered
     if any(pts is None and shown for pts, shown in zip(packets.pts, packets.shown, strict=True)):
         return True
     times = [pts for pts in packets.pts if pts is not None]
-    ascending = all(earlier < later for earlier, later in itertools.pairwise(times))
-    return container == "avi" and codec in _REORDERING and ascending
+    ascending = all(earlier <= later for earlier, later in itertools.pairwise(times))
+    return family in _ORDER_UNTOLD and codec in _REORDERING and ascending and reordered
 
 
 def describe(container: InputContainer, stream: VideoStream, track: Track, source: str) -> VideoInfo:
@@ -221,21 +323,26 @@ def describe(container: InputContainer, stream: VideoStream, track: Track, sourc
 
 def _container_name(container: InputContainer) -> str:
     """One word for the container; FFmpeg names families."""
-    name = container.format.name
-    if name.startswith("mov"):
+    name = _family(container)
+    if name == "mov":
         return "mov" if container.metadata.get("major_brand", "").strip() == "qt" else "mp4"
-    if name.startswith("matroska"):
-        codecs = {stream.codec_context.codec.canonical_name for stream in container.streams.video}
+    if name == "matroska":
+        codecs = {codec_of(stream) for stream in container.streams.video}
         return "webm" if codecs <= {"vp8", "vp9", "av1"} else "matroska"
-    return name.split(",")[0]
+    return name
+
+
+def codec_of(stream: Stream) -> str:
+    """Return FFmpeg's name of the track's codec; "unknown" for one that FFmpeg does not know."""
+    context = stream.codec_context
+    return "unknown" if context is None else str(context.codec.canonical_name)
 
 
 def _other_tracks(container: InputContainer) -> Generator[TrackInfo]:
     for stream in (*container.streams.audio, *container.streams.subtitles):
-        context = stream.codec_context
         yield TrackInfo(
             kind="audio" if stream.type == "audio" else "subtitle",
-            codec="unknown" if context is None else context.codec.canonical_name,
+            codec=codec_of(stream),
             language=stream.language or "",
         )
 

@@ -53,11 +53,13 @@ class PyAVReader(VideoReader):
         self._closed = False
         deadline = Deadline(limits.timeout_s, source)
         with mapped_errors(source, limits), opened(path, source, limits) as (container, stream):
-            self.track = scan(container, stream, source, deadline)
+            self.track = scan(container, stream, path, source, deadline)
             self.timeline = self.track.timeline()
             info = describe(container, stream, self.track, source)
         if self.track.cut_short:
             self._note(f"The file is cut short: {self.track.cut_short}.")
+        for note in self.track.notes:
+            self._note(note)
         picture = self._any_picture(info.codec, deadline)
         turns = _quarter_turns(picture)
         width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]

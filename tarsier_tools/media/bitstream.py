@@ -1,0 +1,57 @@
+"""What the first bits of a coded picture say, for containers that do not say it themselves. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_START = re.compile(b"\0\0\1")
+_H264_B, _HEAD = 1, 32
+
+
+def is_bidirectional(data: memoryview, codec: str, *, prefixed: bool) -> bool:
+    """Return whether a picture refers to one that is shown later, so that it is stored out of order.
+
+    Args:
+        data: a packet, one picture.
+        codec: h264, mpeg4, mpeg1video or mpeg2video; for others the answer is False.
+        prefixed: H.264 in which each unit is preceded by its length (as MP4 keeps it) instead of a start code.
+
+    The types are those of H.264 table 7-6 (slice_type), MPEG-4 part 2 (vop_coding_type) and MPEG-2 table 6-12.
+    """
+    if codec == "h264":
+        return _h264_slice_type(data, prefixed=prefixed) % 5 == _H264_B
+    if codec not in ("mpeg4", "mpeg1video", "mpeg2video"):
+        return False
+    wanted = 0xB6 if codec == "mpeg4" else 0x00
+    for start in _START.finditer(data):
+        head = bytes(data[start.end() : start.end() + 3])
+        if len(head) == 3 and head[0] == wanted:
+            return head[1] >> 6 == 2 if codec == "mpeg4" else head[2] >> 3 & 7 == 3
+    return False
+
+
+def _h264_slice_type(data: memoryview, *, prefixed: bool) -> int:
+    """Return slice_type of the first slice, 0 (P) when there is none."""
+    place = 0
+    while place + 4 < len(data):
+        if prefixed:
+            length = int.from_bytes(data[place : place + 4], "big")
+            unit, place = place + 4, place + 4 + length
+        else:
+            start = _START.search(data, place)
+            if start is None:
+                break
+            unit = place = start.end()
+        head = bytes(data[unit : unit + _HEAD])
+        if head and head[0] & 0x1F in (1, 5):
+            bits = "".join(f"{byte:08b}" for byte in head[1:])
+            _, bits = _exp_golomb(bits)
+            return _exp_golomb(bits)[0]
+    return 0
+
+
+def _exp_golomb(bits: str) -> tuple[int, str]:
+    """Return an unsigned number of H.264 section 9.1 and what follows it."""
+    zeros = len(bits) - len(bits.lstrip("0"))
+    end = 2 * zeros + 1
+    return int(bits[zeros:end] or "1", 2) - 1, bits[end:]
