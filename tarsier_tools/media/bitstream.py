@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _START = re.compile(b"\0\0\1")
-_H264_B, _HEAD = 1, 32
+_SLICE, _IDR = 1, 5
+_H264_B = 1
+_HEAD = 32
 
 
 def is_bidirectional(data: memoryview, codec: str, *, prefixed: bool) -> bool:
@@ -30,8 +32,23 @@ def is_bidirectional(data: memoryview, codec: str, *, prefixed: bool) -> bool:
     return False
 
 
+def starts_at_idr(data: memoryview, *, prefixed: bool) -> bool:
+    """Return whether an H.264 packet is an IDR picture, which nothing after it reaches over."""
+    head = _h264_slice(data, prefixed=prefixed)
+    return bool(head) and head[0] & 0x1F == _IDR
+
+
 def _h264_slice_type(data: memoryview, *, prefixed: bool) -> int:
     """Return slice_type of the first slice, 0 (P) when there is none."""
+    head = _h264_slice(data, prefixed=prefixed)
+    if not head:
+        return 0
+    _, bits = _exp_golomb("".join(f"{byte:08b}" for byte in head[1:]))  # first_mb_in_slice
+    return _exp_golomb(bits)[0]
+
+
+def _h264_slice(data: memoryview, *, prefixed: bool) -> bytes:
+    """Return the first bytes of the first slice (table 7-1: types 1 and 5), empty when there is none."""
     place = 0
     while place + 4 < len(data):
         if prefixed:
@@ -43,11 +60,9 @@ def _h264_slice_type(data: memoryview, *, prefixed: bool) -> int:
                 break
             unit = place = start.end()
         head = bytes(data[unit : unit + _HEAD])
-        if head and head[0] & 0x1F in (1, 5):
-            bits = "".join(f"{byte:08b}" for byte in head[1:])
-            _, bits = _exp_golomb(bits)
-            return _exp_golomb(bits)[0]
-    return 0
+        if head and head[0] & 0x1F in (_SLICE, _IDR):
+            return head
+    return b""
 
 
 def _exp_golomb(bits: str) -> tuple[int, str]:

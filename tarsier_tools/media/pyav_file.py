@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits, too_slow
-from tarsier_tools.media.bitstream import is_bidirectional
+from tarsier_tools.media.bitstream import is_bidirectional, starts_at_idr
 from tarsier_tools.media.kinds import RAW, demuxers, how_to_convert
 from tarsier_tools.media.losses import find_losses
 from tarsier_tools.media.packets import PacketList, PacketTable
@@ -136,14 +136,25 @@ class Track:
         tick_s: seconds per tick.
         cut_short: why the end of the file is missing, "" when it is not.
         declares_duration: the file says how long it is.
-        notes: what else is missing or assumed, one sentence each.
+        notes: what is assumed, one sentence each.
+        family: the first of FFmpeg's names of the container.
+        starts_whole: the first key packet refers to nothing before it, as far as it says.
     """
 
     table: PacketTable
     tick_s: Fraction
     cut_short: str
     declares_duration: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    family: str
+    starts_whole: bool
+
+    def losses(self, path: Path, deadline: Deadline) -> list[str]:
+        """Return a sentence for each stretch whose frames a damaged file has lost."""
+        with path.open("rb") as file:
+            return find_losses(
+                self.table, self.family, lambda: breaks(file, self.family, deadline), self.tick_s
+            )
 
     def timeline(self) -> NDArray[np.float64]:
         """Presentation time of each frame, float64 (frames,), seconds from the first."""
@@ -160,8 +171,9 @@ def scan(container: InputContainer, stream: VideoStream, path: Path, source: str
     """
     family = _family(container)
     tick = stream.time_base or Fraction(1, 90_000)
-    packets, reordered, cut_short = _listed(container, stream, deadline)
-    cut_short = cut_short or _uncounted(stream, family, len(packets))
+    walk = _Walk(container, stream, deadline)
+    packets = walk.packets
+    cut_short = walk.stopped or _uncounted(stream, family, len(packets))
     if not any(packets.shown):
         raise VideoUnreadable(
             f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
@@ -173,7 +185,7 @@ def scan(container: InputContainer, stream: VideoStream, path: Path, source: str
         notes.append(f"The stream holds no times: they are counted at {float(rate):.4g} frames per second.")
     elif family == "mpegts" and any(pts is not None for pts in packets.pts):
         packets.mark_losses()
-    in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=reordered)
+    in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=walk.reordered)
     if in_order and family == "asf":
         packets.pts = packets.dts  # FFmpeg puts the delay of the order into the times of showing
     table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
@@ -181,46 +193,67 @@ def scan(container: InputContainer, stream: VideoStream, path: Path, source: str
         cut_short = cut_short or missing_end(
             file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
         )
-        notes += find_losses(table, family, lambda: breaks(file, family, deadline), tick)
     cut_short = cut_short or _early_end(container, stream, max(table.time) * tick)
-    return Track(table, tick, cut_short, container.duration is not None, tuple(notes))
+    return Track(
+        table, tick, cut_short, container.duration is not None, tuple(notes), family, walk.starts_whole
+    )
 
 
-def _listed(
-    container: InputContainer, stream: VideoStream, deadline: Deadline
-) -> tuple[PacketList, bool, str]:
-    """Return the packets, whether any is stored out of order, and why FFmpeg stopped early ("": it did not).
+class _Walk:
+    """One pass through the packets of a track.
 
-    Only containers that do not say when a picture is shown are looked into for pictures out of order.
+    Attributes:
+        packets: all of them.
+        stopped: why FFmpeg stopped before the end of the file, "" when it did not.
+        reordered: some picture is stored out of order; known only where the container does not tell.
+        starts_whole: the first key packet refers to nothing before it, as far as it says.
     """
-    packets = PacketList()
-    context = stream.codec_context
-    codec = codec_of(stream)
-    looked_into = _family(container) in _ORDER_UNTOLD
-    reordered = looked_into and codec not in _TELLING and context.has_b_frames
-    ivf = _family(container) == "ivf"  # its frames have no marks, so noise may be taken for some
-    prefixed = bytes(context.extradata or b"")[:1] == b"\1"
-    latest = -1  # the time before, in IVF
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                if ivf and (packet.is_corrupt or not latest < (packet.pts or 0) < latest + _IVF_STEP):
-                    return packets, reordered, _BROKEN
-                latest = packet.pts or 0
-                _append(packets, packet, codec)
-                if looked_into and not reordered:
-                    reordered = is_bidirectional(memoryview(packet), codec, prefixed=prefixed)
-                if len(packets) % 256 == 0:
+
+    def __init__(self, container: InputContainer, stream: VideoStream, deadline: Deadline) -> None:
+        context = stream.codec_context
+        self._codec = codec_of(stream)
+        self._family = _family(container)
+        self._prefixed = bytes(context.extradata or b"")[:1] == b"\1"
+        self._looks_into = self._family in _ORDER_UNTOLD
+        self.packets = PacketList()
+        self.reordered = self._looks_into and self._codec not in _TELLING and bool(context.has_b_frames)
+        self.starts_whole = True
+        self._latest: int | None = None
+        self.stopped = ""
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not self._add(packet):
+                    self.stopped = _BROKEN
+                    return
+                if len(self.packets) % 256 == 0:
                     deadline.check()
-    except ExitError:
-        raise
-    except (FFmpegError, MemoryError) as error:
-        if isinstance(error, MemoryError):
-            if not ivf:
+        except ExitError:
+            raise
+        except (FFmpegError, MemoryError) as error:
+            if not isinstance(error, MemoryError):
+                self.stopped = error.strerror or str(error)
+            elif self._family == "ivf":  # noise where the size of a frame should be
+                self.stopped = _BROKEN
+            else:
                 raise
-            return packets, reordered, _BROKEN  # noise where the size of a frame should be
-        return packets, reordered, error.strerror or str(error)
-    return packets, reordered, ""
+
+    def _add(self, packet: Packet[VideoStream]) -> bool:
+        """Whether it can be one: frames of IVF have no marks, so noise may be taken for some."""
+        if self._family == "ivf":
+            if packet.is_corrupt or not _follows(self._latest, packet.pts):
+                return False
+            self._latest = packet.pts
+        data = memoryview(packet)
+        if self._looks_into and not self.reordered:
+            self.reordered = is_bidirectional(data, self._codec, prefixed=self._prefixed)
+        if self._codec == "h264" and packet.is_keyframe and not any(self.packets.key):
+            self.starts_whole = starts_at_idr(data, prefixed=self._prefixed)
+        _append(self.packets, packet, self._codec)
+        return True
+
+
+def _follows(before: int | None, time: int | None) -> bool:
+    return time is not None and (before is None or before < time < before + _IVF_STEP)
 
 
 def _family(container: InputContainer) -> str:
@@ -260,8 +293,7 @@ def _early_end(container: InputContainer, stream: VideoStream, end_s: Fraction) 
     if _family(container) not in ("matroska", "flv", "nut") or container.duration is None:
         return ""
     declared_s = Fraction(container.duration, av.time_base)
-    start_s = Fraction(container.start_time or 0, av.time_base)
-    if declared_s - (end_s - start_s) <= _EARLY_S:
+    if declared_s - end_s <= _EARLY_S:
         return ""
     for other in container.streams:
         other.discard = Discard.all if other.index == stream.index else Discard.default
@@ -270,10 +302,9 @@ def _early_end(container: InputContainer, stream: VideoStream, end_s: Fraction) 
         for packet in container.demux():
             if packet.pts is not None and packet.time_base:
                 end_s = max(end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    found_s = float(end_s - start_s)
-    if float(declared_s) - found_s <= _EARLY_S:
+    if declared_s - end_s <= _EARLY_S:
         return ""
-    return f"{found_s:.1f} of the {float(declared_s):.1f} s that it declares are there"
+    return f"{float(end_s):.1f} of the {float(declared_s):.1f} s that it declares are there"
 
 
 def _only_counting_tells(packets: PacketList, codec: str, family: str, *, reordered: bool) -> bool:
