@@ -313,7 +313,7 @@ BAD: tuple[Bad, ...] = (
     Bad("noise_inside.ts", _changed(_overwrite(0.45, 0.55, _noise), "mpegts"), "survivors", "", 40),
     Bad("packets_gone.ts", _changed(_sixteen_packets_gone, "mpegts"), "survivors", "", 40),
     Bad("times_gone.ts", _changed(_times_gone, "mpegts"), "survivors", "damaged", 40),
-    Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=9),
+    Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=30),
     Bad("flipped_bits.mp4", _changed(_flip_bits, **FAST_START), "survivors", "", 90),
     Bad("endless.mkv", _endless("matroska"), "too large", "takes longer than the limit of 2 s"),
     Bad("endless.ts", _endless("mpegts"), "survivors", "", 0),

@@ -126,6 +126,7 @@ def make_clip(reader: VideoReader, spec: ClipSpec, chosen: Chosen, shown: Shown)
         largest_gap_s=largest_gap(asked, times),
         sampling=spec.sampling,
         decoder=info.decoder,
+        offset_s=info.offset_s,
         skipped=(*notes, *_outside(asked, times, info.average_fps)),
     )
     return DecodedClip(info, clip, coverage)

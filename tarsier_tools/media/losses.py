@@ -45,9 +45,7 @@ def find_losses(table: PacketTable, family: str, breaks: Breaks, tick: Fraction)
             hit = [end for start, end in broken if places and start <= max(places) and end > min(places)]
             if not hit:
                 continue
-            before = [
-                number for number in range(first, last + 1) if 0 <= table.position[number] < max(hit)
-            ]
+            before = [number for number in range(first, last + 1) if 0 <= table.position[number] < max(hit)]
             packet = max(before, default=packet)
         elif frame not in beats and not (family == "mpegts" and table.corrupt[first : last + 1].any()):
             continue

@@ -19,7 +19,9 @@ _LONGEST_WAIT = 600
 """Packets in which a whole picture is looked for."""
 
 
-def find_beginning(path: Path, source: str, limits: Limits, track: Track, codec: str, deadline: Deadline) -> str:
+def find_beginning(
+    path: Path, source: str, limits: Limits, track: Track, codec: str, deadline: Deadline
+) -> str:
     """Leave the pictures out of the table that can never be shown, where the recording begins with some.
 
     A leading picture that decodes right, as it refers to the key picture alone, stays.

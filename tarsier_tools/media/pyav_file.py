@@ -50,6 +50,9 @@ _IVF_STEP = 1_000_000_000
 _RAW_RATE = 25
 """Frames per second of a stream that does not say, as FFmpeg has it."""
 
+_LEAST_OFFSET_S = 0.0015
+"""Less is the rounding of the containers' clocks."""
+
 _EARLY_S = 1.0
 """A declared duration may be so much longer than what is there."""
 
@@ -164,7 +167,9 @@ class Track:
         return np.array([(tick - ticks[0]) * unit for tick in ticks], np.float64) / self.tick_s.denominator
 
 
-def scan(container: InputContainer, stream: VideoStream, path: Path, source: str, deadline: Deadline) -> Track:
+def scan(
+    container: InputContainer, stream: VideoStream, path: Path, source: str, deadline: Deadline
+) -> Track:
     """List the track's packets. The container stands at its end afterwards.
 
     Raises VideoUnreadable when the track is empty, VideoTooLarge when the time is up.
@@ -349,7 +354,21 @@ def describe(container: InputContainer, stream: VideoStream, track: Track, sourc
         size_bytes=container.size,
         tracks=tuple(_other_tracks(container)),
         decoder="pyav",
+        offset_s=_offset(container, track),
     )
+
+
+def _offset(container: InputContainer, track: Track) -> float:
+    """Return how many seconds after a player's 0:00 the first frame is shown.
+
+    Players count from the start of the first track (FFmpeg's ``start_time``); an empty stretch before all
+    tracks is not shown. AVI has no times: its first frame is at 0, whatever FFmpeg adds for reordering.
+    """
+    if container.start_time is None or track.family == "avi" or track.family in RAW:
+        return 0.0
+    first = track.table.time[track.table.packet_of[0]] * track.tick_s
+    offset = float(first - Fraction(container.start_time, av.time_base))
+    return offset if offset >= _LEAST_OFFSET_S else 0.0
 
 
 def _container_name(container: InputContainer) -> str:

@@ -21,6 +21,7 @@ Decoder = Literal["pyav", "decord"]
 
 _DEFAULT_LIMITS = Limits()
 
+
 def open_video(
     path: Path, *, source: str | None = None, decoder: Decoder = "pyav", limits: Limits = _DEFAULT_LIMITS
 ) -> VideoReader:

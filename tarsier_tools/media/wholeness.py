@@ -15,6 +15,8 @@ from tarsier_tools.media.base import Deadline
 
 _CHUNK = 1 << 16
 
+_INSIDE = "it ends in the middle of its data"
+
 _Step = Callable[["_Bytes", int], int | None]
 
 
@@ -52,7 +54,9 @@ class _Bytes:
         return self.size
 
 
-def _walk(data: _Bytes, step: _Step, place: int, again: re.Pattern[bytes]) -> Generator[tuple[int, int, bool]]:
+def _walk(
+    data: _Bytes, step: _Step, place: int, again: re.Pattern[bytes]
+) -> Generator[tuple[int, int, bool]]:
     """Yield (start, end, whole) of each element; where one is broken, up to the next that can be read."""
     while place < data.size:
         end = step(data, place)
@@ -69,11 +73,9 @@ def _walk(data: _Bytes, step: _Step, place: int, again: re.Pattern[bytes]) -> Ge
 _EBML_HEADER, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _EBML_PARENTS = {_SEGMENT, _CLUSTER}
 _EBML_IDS = {
-    bytes.fromhex(name)
-    for name in (
-        "1a45dfa3 114d9b74 1549a966 1654ae6b 1043a770 1c53bb6b 1941a469 1254c367 ec bf "  # of the segment
-        "e7 a3 a0 a7 ab 5854 af a2 a1"  # of a cluster
-    ).split()
+    *map(bytes.fromhex, ("1a45dfa3", "114d9b74", "1549a966", "1654ae6b", "1043a770", "1c53bb6b", "1941a469")),
+    *map(bytes.fromhex, ("1254c367", "ec", "bf")),  # the last ones of a segment
+    *map(bytes.fromhex, ("e7", "a3", "a0", "a7", "ab", "5854", "af", "a2", "a1")),  # of a cluster
 }
 
 
@@ -256,10 +258,8 @@ def _incomplete(family: str) -> Callable[[_Bytes], str]:
 
     def check(data: _Bytes) -> str:
         step, again = _WALKS[family]
-        end = 0
-        for _, end, _ in _walk(data, step, _start(data, family), again):
-            pass
-        return "it ends in the middle of its data" if end > data.size else ""
+        ends = [end for _, end, _ in _walk(data, step, _start(data, family), again) if end > data.size]
+        return _INSIDE if ends else ""
 
     return check
 
@@ -267,12 +267,14 @@ def _incomplete(family: str) -> Callable[[_Bytes], str]:
 def _mov_end(data: _Bytes) -> str:
     """Check recordings in fragments; otherwise the index says more exactly which pictures are there."""
     step, again = _WALKS["mov"]
-    fragments, end = False, 0
+    fragments = False
     for start, end, whole in _walk(data, step, 0, again):
         if not whole and fragments:
             return f"what follows byte {start} cannot be read"
         fragments = fragments or data.at(start + 4, 4) == b"moof"
-    return "it ends in the middle of its data" if fragments and end > data.size else ""
+        if fragments and end > data.size:
+            return _INSIDE
+    return ""
 
 
 def _matroska_end(data: _Bytes) -> str:
@@ -308,7 +310,7 @@ def _ogg_end(data: _Bytes) -> str:
     if end is None:
         return ""
     if end > data.size:
-        return "it ends in the middle of its data"
+        return _INSIDE
     return "" if tail[page + 5] & 4 else "its last page is not marked as the end"
 
 
@@ -332,7 +334,10 @@ def _asf_packets(data: _Bytes) -> tuple[int, int, int] | None:
     place = head.find(_ASF_PROPERTIES)
     if place < 0 or len(head) < place + 104:
         return None
-    count, flags, size = (*struct.unpack_from("<Q", head, place + 56), *struct.unpack_from("<II", head, place + 88))
+    count, flags, size = (
+        *struct.unpack_from("<Q", head, place + 56),
+        *struct.unpack_from("<II", head, place + 88),
+    )
     first = data.number(16, "<Q")
     if flags & 1 or not size or data.at(first, 16) != _ASF_DATA:  # flag 1: a broadcast, counts are not valid
         return None
