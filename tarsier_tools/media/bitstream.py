@@ -16,9 +16,9 @@ def is_bidirectional(data: memoryview, codec: str, *, prefixed: bool) -> bool:
     Args:
         data: a packet, one picture.
         codec: h264, mpeg4, mpeg1video or mpeg2video; for others the answer is False.
-        prefixed: H.264 in which each unit is preceded by its length (as MP4 keeps it) instead of a start code.
+        prefixed: H.264 in which each unit is preceded by its length (as in MP4), without start codes.
 
-    The types are those of H.264 table 7-6 (slice_type), MPEG-4 part 2 (vop_coding_type) and MPEG-2 table 6-12.
+    The types are those of H.264 table 7-6, MPEG-4 part 2 (vop_coding_type) and MPEG-2 table 6-12.
     """
     if codec == "h264":
         return _h264_slice_type(data, prefixed=prefixed) % 5 == _H264_B

@@ -13,7 +13,7 @@ from pathlib import Path
 from tarsier_tools.media.base import Deadline, Limits
 from tarsier_tools.media.packets import MOST_REORDERED, Run
 from tarsier_tools.media.pyav_feed import Feed
-from tarsier_tools.media.pyav_file import Track
+from tarsier_tools.media.pyav_scan import Track
 
 _LONGEST_WAIT = 600
 """Packets in which a whole picture is looked for."""

@@ -1,4 +1,4 @@
-"""Open a video file with PyAV under limits, pick its track, and list the track's packets without decoding.
+"""Open a video file with PyAV under limits, pick its track, and describe it.
 
 Errors of FFmpeg are mapped to ours here.
 """
@@ -6,9 +6,7 @@ Errors of FFmpeg are mapped to ours here.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Generator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,42 +20,15 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
-from tarsier_tools.media.base import Deadline, Limits, too_slow
-from tarsier_tools.media.bitstream import is_bidirectional, starts_at_idr
+from tarsier_tools.media.base import Limits, too_slow
 from tarsier_tools.media.kinds import RAW, demuxers, how_to_convert
-from tarsier_tools.media.losses import find_losses
-from tarsier_tools.media.packets import PacketList, PacketTable
-from tarsier_tools.media.wholeness import breaks, missing_end
 from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
-    from av.packet import Packet
-
-_VP8_SHOWN = 0x10
-"""Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
-
-_ORDER_UNTOLD = ("avi", "asf", "mxf", *RAW)
-"""Containers whose times may be those of the order in the file."""
-
-_TELLING = ("h264", "mpeg4", "mpeg1video", "mpeg2video")
-"""Codecs whose pictures say themselves whether they are stored out of order."""
-
-_BROKEN = "what follows cannot be read"
-
-_IVF_STEP = 1_000_000_000
-"""Ticks; a longer step from frame to frame is noise."""
-
-_RAW_RATE = 25
-"""Frames per second of a stream that does not say, as FFmpeg has it."""
+    from tarsier_tools.media.pyav_scan import Track
 
 _LEAST_OFFSET_S = 0.0015
 """Less is the rounding of the containers' clocks."""
-
-_EARLY_S = 1.0
-"""A declared duration may be so much longer than what is there."""
-
-_REORDERING = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "vc1", "wmv3")
-"""Codecs that may show pictures in another order than they are stored in."""
 
 
 @contextlib.contextmanager
@@ -130,203 +101,6 @@ def _main_track(container: InputContainer, source: str) -> VideoStream:
     return max(decodable, key=lambda track: track.codec_context.width * track.codec_context.height)
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
-    """What a walk through the packets found.
-
-    Attributes:
-        table: every packet.
-        tick_s: seconds per tick.
-        cut_short: why the end of the file is missing, "" when it is not.
-        declares_duration: the file says how long it is.
-        notes: what is assumed, one sentence each.
-        family: the first of FFmpeg's names of the container.
-        starts_whole: the first key packet refers to nothing before it, as far as it says.
-    """
-
-    table: PacketTable
-    tick_s: Fraction
-    cut_short: str
-    declares_duration: bool
-    notes: tuple[str, ...]
-    family: str
-    starts_whole: bool
-
-    def losses(self, path: Path, deadline: Deadline) -> list[str]:
-        """Return a sentence for each stretch whose frames a damaged file has lost."""
-        with path.open("rb") as file:
-            return find_losses(
-                self.table, self.family, lambda: breaks(file, self.family, deadline), self.tick_s
-            )
-
-    def timeline(self) -> NDArray[np.float64]:
-        """Presentation time of each frame, float64 (frames,), seconds from the first."""
-        table = self.table
-        ticks = [table.time[packet] for packet in table.packet_of]
-        unit = self.tick_s.numerator
-        return np.array([(tick - ticks[0]) * unit for tick in ticks], np.float64) / self.tick_s.denominator
-
-
-def scan(
-    container: InputContainer, stream: VideoStream, path: Path, source: str, deadline: Deadline
-) -> Track:
-    """List the track's packets. The container stands at its end afterwards.
-
-    Raises VideoUnreadable when the track is empty, VideoTooLarge when the time is up.
-    """
-    family = _family(container)
-    tick = stream.time_base or Fraction(1, 90_000)
-    walk = _Walk(container, stream, deadline)
-    packets = walk.packets
-    cut_short = walk.stopped or _uncounted(stream, family, len(packets))
-    if not any(packets.shown):
-        raise VideoUnreadable(
-            f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
-            hint="The file is cut short or damaged; make or copy it again.",
-        )
-    notes = []
-    if family in RAW:
-        rate = packets.count_times(tick, Fraction(stream.average_rate or _RAW_RATE))
-        notes.append(f"The stream holds no times: they are counted at {float(rate):.4g} frames per second.")
-    elif family == "mpegts" and any(pts is not None for pts in packets.pts):
-        packets.mark_losses()
-    in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=walk.reordered)
-    if in_order and family == "asf":
-        packets.pts = packets.dts  # FFmpeg puts the delay of the order into the times of showing
-    table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
-    with path.open("rb") as file:
-        cut_short = cut_short or missing_end(
-            file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
-        )
-    cut_short = cut_short or _early_end(container, stream, max(table.time) * tick)
-    return Track(
-        table, tick, cut_short, container.duration is not None, tuple(notes), family, walk.starts_whole
-    )
-
-
-class _Walk:
-    """One pass through the packets of a track.
-
-    Attributes:
-        packets: all of them.
-        stopped: why FFmpeg stopped before the end of the file, "" when it did not.
-        reordered: some picture is stored out of order; known only where the container does not tell.
-        starts_whole: the first key packet refers to nothing before it, as far as it says.
-    """
-
-    def __init__(self, container: InputContainer, stream: VideoStream, deadline: Deadline) -> None:
-        context = stream.codec_context
-        self._codec = codec_of(stream)
-        self._family = _family(container)
-        self._prefixed = bytes(context.extradata or b"")[:1] == b"\1"
-        self._looks_into = self._family in _ORDER_UNTOLD
-        self.packets = PacketList()
-        self.reordered = self._looks_into and self._codec not in _TELLING and bool(context.has_b_frames)
-        self.starts_whole = True
-        self._latest: int | None = None
-        self.stopped = ""
-        try:
-            for packet in container.demux(stream):
-                if packet.size and not self._add(packet):
-                    self.stopped = _BROKEN
-                    return
-                if len(self.packets) % 256 == 0:
-                    deadline.check()
-        except ExitError:
-            raise
-        except (FFmpegError, MemoryError) as error:
-            if not isinstance(error, MemoryError):
-                self.stopped = error.strerror or str(error)
-            elif self._family == "ivf":  # noise where the size of a frame should be
-                self.stopped = _BROKEN
-            else:
-                raise
-
-    def _add(self, packet: Packet[VideoStream]) -> bool:
-        """Whether it can be one: frames of IVF have no marks, so noise may be taken for some."""
-        if self._family == "ivf":
-            if packet.is_corrupt or not _follows(self._latest, packet.pts):
-                return False
-            self._latest = packet.pts
-        data = memoryview(packet)
-        if self._looks_into and not self.reordered:
-            self.reordered = is_bidirectional(data, self._codec, prefixed=self._prefixed)
-        if self._codec == "h264" and packet.is_keyframe and not any(self.packets.key):
-            self.starts_whole = starts_at_idr(data, prefixed=self._prefixed)
-        _append(self.packets, packet, self._codec)
-        return True
-
-
-def _follows(before: int | None, time: int | None) -> bool:
-    return time is not None and (before is None or before < time < before + _IVF_STEP)
-
-
-def _family(container: InputContainer) -> str:
-    """The first of FFmpeg's names of the container."""
-    return container.format.name.split(",")[0]
-
-
-def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> None:
-    packets.pts.append(packet.pts)
-    packets.dts.append(packet.dts)
-    packets.duration.append(max(packet.duration or 0, 0))
-    packets.key.append(packet.is_keyframe)
-    packets.shown.append(
-        not packet.is_discard and (codec != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN))
-    )
-    packets.corrupt.append(packet.is_corrupt)
-    packets.position.append(-1 if packet.pos is None else packet.pos)
-    packets.size.append(packet.size)
-
-
-def _uncounted(stream: VideoStream, family: str, found: int) -> str:
-    """Compare the frames found with those that the container declares; elsewhere its number is a guess."""
-    if family == "mov":
-        # The table that FFmpeg made of the index and the edits: what a trim leaves out is not in it.
-        declared = len(stream.index_entries)
-    elif family in ("avi", "ivf"):
-        declared = stream.frames
-    elif family == "mxf" and stream.time_base == 1 / (stream.average_rate or 1):
-        declared = stream.duration or 0
-    else:
-        return ""
-    return f"{found} of {declared} declared frames are there" if declared > found else ""
-
-
-def _early_end(container: InputContainer, stream: VideoStream, end_s: Fraction) -> str:
-    """Compare the declared duration with the last packet of every track, where no structure tells."""
-    if _family(container) not in ("matroska", "flv", "nut") or container.duration is None:
-        return ""
-    declared_s = Fraction(container.duration, av.time_base)
-    if declared_s - end_s <= _EARLY_S:
-        return ""
-    for other in container.streams:
-        other.discard = Discard.all if other.index == stream.index else Discard.default
-    with contextlib.suppress(FFmpegError):
-        container.seek(0)
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base:
-                end_s = max(end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    if declared_s - end_s <= _EARLY_S:
-        return ""
-    return f"{float(end_s):.1f} of the {float(declared_s):.1f} s that it declares are there"
-
-
-def _only_counting_tells(packets: PacketList, codec: str, family: str, *, reordered: bool) -> bool:
-    """Whether the times do not tell which packet is shown when.
-
-    Matroska drops times before 0; AVI, ASF and MXF may number the frames in the order of the file, and bare
-    streams have no times.
-    """
-    if family in RAW:
-        return reordered
-    if any(pts is None and shown for pts, shown in zip(packets.pts, packets.shown, strict=True)):
-        return True
-    times = [pts for pts in packets.pts if pts is not None]
-    ascending = all(earlier <= later for earlier, later in itertools.pairwise(times))
-    return family in _ORDER_UNTOLD and codec in _REORDERING and ascending and reordered
-
-
 def describe(container: InputContainer, stream: VideoStream, track: Track, source: str) -> VideoInfo:
     """What is known of the video. Width and height are as coded, before any rotation."""
     timeline = track.timeline()
@@ -373,13 +147,18 @@ def _offset(container: InputContainer, track: Track) -> float:
 
 def _container_name(container: InputContainer) -> str:
     """One word for the container; FFmpeg names families."""
-    name = _family(container)
+    name = family_of(container)
     if name == "mov":
         return "mov" if container.metadata.get("major_brand", "").strip() == "qt" else "mp4"
     if name == "matroska":
         codecs = {codec_of(stream) for stream in container.streams.video}
         return "webm" if codecs <= {"vp8", "vp9", "av1"} else "matroska"
     return name
+
+
+def family_of(container: InputContainer) -> str:
+    """Return the first of FFmpeg's names of the container."""
+    return container.format.name.split(",")[0]
 
 
 def codec_of(stream: Stream) -> str:

@@ -22,7 +22,8 @@ from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
 from tarsier_tools.media.packets import Run
 from tarsier_tools.media.pyav_beginning import find_beginning
 from tarsier_tools.media.pyav_feed import Feed
-from tarsier_tools.media.pyav_file import codec_of, describe, mapped_errors, opened, scan
+from tarsier_tools.media.pyav_file import codec_of, describe, mapped_errors, opened
+from tarsier_tools.media.pyav_scan import scan
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
