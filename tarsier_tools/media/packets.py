@@ -94,11 +94,11 @@ class PacketList:
             if step >= 2 * beat and number:
                 self.corrupt[number - 1] = True
 
-    def table(self, *, second: int, in_order: bool) -> PacketTable:
+    def table(self, *, second: int | None, in_order: bool) -> PacketTable:
         """The finished table.
 
         Args:
-            second: ticks in one second.
+            second: ticks in one second; None when the clock never starts again.
             in_order: the times are those of the shown frames, in ascending order, and do not say which
                 packet is shown when; only counting the decoded pictures does.
         """
@@ -116,7 +116,7 @@ class PacketList:
             in_order=in_order,
         )
 
-    def _times(self, second: int) -> list[int]:
+    def _times(self, second: int | None) -> list[int]:
         """Presentation times without gaps in knowledge, and without the jumps back of joined streams."""
         times: list[int] = []
         untimed = 0  # packets before the first that has a time
@@ -124,7 +124,7 @@ class PacketList:
         before: int | None = None  # dts of the packet before, as the file has it
         for pts, dts, duration in zip(self.pts, self.dts, self.duration, strict=True):
             if dts is not None:
-                if before is not None and dts < before - second:
+                if before is not None and second is not None and dts < before - second:
                     # The clock starts again, as where recordings were joined: go on where the last one ended.
                     shift = end - (dts if pts is None else pts)
                 elif before is not None and dts > before:

@@ -114,9 +114,13 @@ def scan(
     elif family == "mpegts" and any(pts is not None for pts in packets.pts):
         packets.mark_losses()
     in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=walk.reordered)
-    if in_order and family == "asf":
+    if family == "asf" and (in_order or not walk.reordered) and None not in packets.dts:
         packets.pts = packets.dts  # FFmpeg puts the delay of the order into the times of showing
-    table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
+    table = packets.table(
+        # Two edits of one MP4 may overlap in its clock, which never starts again.
+        second=None if family == "mov" else max(1, round(1 / tick)),
+        in_order=in_order,
+    )
     with path.open("rb") as file:
         cut_short = cut_short or missing_end(
             file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
