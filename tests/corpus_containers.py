@@ -1,7 +1,6 @@
 """More kinds of files for the corpus: other containers, bare streams, trims, recordings begun in mid-stream.
 
-:data:`CONTAINERS` are read right without a note, :data:`COUNTED` with one that says that times are counted;
-:data:`HOLED` are bad ones.
+:data:`CONTAINERS` are read right without a note, :data:`COUNTED` with one that says that times are counted.
 """
 
 from __future__ import annotations
@@ -98,7 +97,9 @@ def edit_list(path: Path, edits: list[tuple[float, float | None]], track: Track)
     (length,) = struct.unpack_from(">I", data, place)
     (first,) = struct.unpack_from(">i", data, place + 20)  # where the media's time 0 is
     entries = b"".join(
-        struct.pack(">IiHH", round(seconds * 1000), -1 if start is None else round(start / base) + first, 1, 0)
+        struct.pack(
+            ">IiHH", round(seconds * 1000), -1 if start is None else round(start / base) + first, 1, 0
+        )
         for seconds, start in edits
     )
     new = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
@@ -130,7 +131,9 @@ def late_picture(path: Path, container: str = "mp4") -> None:
         video.width, video.height, video.pix_fmt = 192, 112, "yuv420p"
         sound = output.add_stream("aac", rate=48_000, layout="mono")
         for start in range(0, 96_000, 1024):
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
             silence.sample_rate, silence.pts, silence.time_base = 48_000, start, Fraction(1, 48_000)
             output.mux(sound.encode(silence))
         for number in range(45):
@@ -202,9 +205,7 @@ CONTAINERS: tuple[Good, ...] = (
     _trimmed("trimmed_early.mp4", [(1.0, 0.5)], list(range(15, 45))),
     _trimmed("trimmed_in_two.mp4", [(0.5, 0.0), (0.5, 2.0)], [*range(15), *range(60, 75)]),
     _trimmed("trimmed_empty_first.mp4", [(0.5, None), (1.0, 0.5)], list(range(15, 45))),
-    _trimmed(
-        "trimmed_no_b_frames.mp4", [(1.0, 0.5)], list(range(15, 45)), options=_x264("bframes=0")
-    ),
+    _trimmed("trimmed_no_b_frames.mp4", [(1.0, 0.5)], list(range(15, 45)), options=_x264("bframes=0")),
     Good(
         "unknown_second_track.mkv",
         unknown_second_track,
@@ -258,6 +259,11 @@ CONTAINERS: tuple[Good, ...] = (
         container="matroska",
     ),
 )
+
+DIFFERENT = frozenset(
+    video.name for video in CONTAINERS if video.name.startswith(("trimmed", "leading", "late", "unknown"))
+)
+"""Those that are not there for their container."""
 
 COUNTED: tuple[Good, ...] = (
     _good("bare.h264", _track(**_TICK, options=_x264("bframes=0")), container="h264"),

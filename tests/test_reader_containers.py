@@ -58,6 +58,4 @@ def test_nothing_is_said_of_a_whole_file(video: Good, folder: Path) -> None:
 def test_counted_times_are_said_to_be_counted(video: Good, folder: Path) -> None:
     rate = 25 if video.codec == "av1" else 30
     with open_video(made(video, folder)) as reader:
-        assert reader.skipped == [
-            f"The stream holds no times: they are counted at {rate} frames per second."
-        ]
+        assert reader.skipped == [f"The stream holds no times: they are counted at {rate} frames per second."]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+_DV_BLOCK = 80
+_DV_SEQUENCE = bytes([0, 1, 1, 2, 2, 2, *[3, *[4] * 15] * 9])
+"""Kinds of the 150 blocks of 80 bytes that DV repeats (IEC 61834): header, subcode, VAUX, audio, video."""
+
 _START = re.compile(b"\0\0\1")
 _SLICE, _IDR = 1, 5
 _H264_B = 1
@@ -70,3 +74,15 @@ def _exp_golomb(bits: str) -> tuple[int, str]:
     zeros = len(bits) - len(bits.lstrip("0"))
     end = 2 * zeros + 1
     return int(bits[zeros:end] or "1", 2) - 1, bits[end:]
+
+
+def is_whole_dv(data: memoryview) -> bool:
+    """Return whether all blocks of a DV frame are those that should be there."""
+    kinds = bytes(first >> 5 for first in bytes(data[::_DV_BLOCK]))
+    numbers = bytes(second >> 4 for second in bytes(data[1 :: _DV_BLOCK * len(_DV_SEQUENCE)]))
+    count = 12 if len(data) % 144_000 == 0 else 10  # sequences of 625 and of 525 lines
+    return (
+        kinds == _DV_SEQUENCE * len(numbers)
+        and len(numbers) % count == 0
+        and all(number == place % count for place, number in enumerate(numbers))
+    )

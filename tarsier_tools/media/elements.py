@@ -142,6 +142,40 @@ def _klv_step(data: Bytes, place: int) -> int | None:
     return place + 17 + width + int.from_bytes(head[17 : 17 + width], "big") if 0 < width <= 8 else None
 
 
+def _riff_step(data: Bytes, place: int) -> int | None:
+    head = data.at(place, 12)
+    if len(head) < 8:
+        return data.size
+    if head[:4] == b"RIFF" or (head[:4] == b"LIST" and head[8:12] in (b"movi", b"rec ")):
+        return place + 12
+    length = int.from_bytes(head[4:8], "little")
+    known = re.fullmatch(rb"\d\d(wb|dc|db|pc|tx)|ix\d\d|idx1|JUNK|LIST", head[:4])
+    return place + 8 + length + length % 2 if known else None
+
+
+def gif_step(data: Bytes, place: int) -> int | None:
+    """Return where the next block starts; the end of the file for the end mark."""
+    head = data.at(place, 13)
+    if head.startswith(b"GIF8") and len(head) == 13:
+        return place + 13 + _colours(head[10])
+    if head.startswith(b"\x3b"):
+        return data.size
+    if head.startswith(b"\x21"):
+        place += 2
+    elif head.startswith(b"\x2c") and len(head) >= 10:
+        place += 11 + _colours(head[9])
+    else:
+        return None
+    while length := data.number(place, ">B"):
+        place += 1 + length
+    return place + 1
+
+
+def _colours(flags: int) -> int:
+    """Return the bytes of a GIF's table of colours."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def _dhav_step(data: Bytes, place: int) -> int | None:
     head = data.at(place, 16)
     length = int.from_bytes(head[12:16], "little")
@@ -166,6 +200,7 @@ WALKS: dict[str, tuple[Step, re.Pattern[bytes]]] = {
     "ogg": (ogg_step, re.compile(rb"OggS\0")),
     "mxf": (_klv_step, re.compile(rb"\x06\x0e\x2b\x34")),
     "dhav": (_dhav_step, re.compile(rb"DHAV")),
+    "avi": (_riff_step, re.compile(rb"(?s)00d[bc]")),
     "mpeg": (ps_step, re.compile(b"\0\0\1\xba")),
 }
 """For each family of containers: from one element to the next, and what a readable one starts with."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from tarsier_tools.media.packets import MOST_REORDERED, PacketTable
+from tarsier_tools.media.packets import MOST_REORDERED, PacketList, PacketTable
 
 Breaks = Callable[[], Sequence[tuple[int, int]] | None]
 """Return the stretches of bytes that are broken, None where the container cannot tell."""
 
-_BEATS = ("mpegts", "nut")
-"""Containers without a structure that tells: a gap in an otherwise even beat has to do."""
-
 _MISSED_BEAT = 1.9
+
+_REORDERED = 4
+"""Packets; encoders hold pictures back for hardly more."""
 
 
 def find_losses(table: PacketTable, family: str, breaks: Breaks, tick: Fraction) -> list[str]:
@@ -34,9 +34,10 @@ def find_losses(table: PacketTable, family: str, breaks: Breaks, tick: Fraction)
     gaps = table.gaps()
     if not gaps:
         return []
-    broken = None if family in _BEATS else breaks()
+    transport = family == "mpegts"  # has no structure that tells: a gap in an even beat has to do
+    broken = None if transport else breaks()
     even = table.is_steady()
-    beats = {frame for frame, _, _ in table.gaps(_MISSED_BEAT)} if family in _BEATS and even else set()
+    beats = {frame for frame, _, _ in table.gaps(_MISSED_BEAT)} if transport and even else set()
     lost: list[tuple[int, int]] = []
     for frame, first, last in gaps:
         packet = int(table.packet_of[frame])
@@ -46,15 +47,27 @@ def find_losses(table: PacketTable, family: str, breaks: Breaks, tick: Fraction)
             if not hit:
                 continue
             before = [number for number in range(first, last + 1) if 0 <= table.position[number] < max(hit)]
-            packet = max(before, default=packet)
-        elif frame not in beats and not (family == "mpegts" and table.corrupt[first : last + 1].any()):
+            packet = min(max(before, default=packet), int(table.packet_of[frame : frame + 2].max()))
+        elif frame not in beats and not (transport and table.corrupt[first : last + 1].any()):
             continue
-        table.corrupt[packet] = True
+        # Counted frames have moved in time by as much as pictures are reordered.
+        table.corrupt[max(0, packet - _REORDERED) if table.in_order else packet] = True
         if lost and frame - lost[-1][1] <= MOST_REORDERED:
             lost[-1] = (lost[-1][0], frame + 1)
         else:
             lost.append((frame, frame + 1))
     return [_sentence(table, start, end, tick) for start, end in lost]
+
+
+def mark_end(table: PacketTable, *, reordered: bool) -> None:
+    """Mark the last picture of a file that ends too early; where times are counted, those near it too."""
+    table.corrupt[max(0, len(table) - (_REORDERED if reordered else 1))] = True
+
+
+def move_behind(packets: PacketList, shift: Sequence[int]) -> None:
+    """Move the times of packets that a container numbers by counting, by as many ticks as were lost before."""
+    packets.pts = [None if pts is None else pts + by for pts, by in zip(packets.pts, shift, strict=True)]
+    packets.dts = [None if dts is None else dts + by for dts, by in zip(packets.dts, shift, strict=True)]
 
 
 def _sentence(table: PacketTable, before: int, after: int, tick: Fraction) -> str:

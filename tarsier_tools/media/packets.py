@@ -73,6 +73,12 @@ class PacketList:
         self.duration = [step] * len(self)
         return rate
 
+    def passed_over(self, least: int) -> list[tuple[int, int]]:
+        """Return the stretches of the file, ``[start, end)``, of at least so many bytes between packets."""
+        ends = [place + size for place, size in zip(self.position, self.size, strict=True)]
+        between = zip(ends, self.position[1:], strict=False)
+        return [(end, start) for end, start in between if start - end >= least]
+
     def mark_losses(self) -> None:
         """Find out what was lost on the way; for transport streams, which have no index and no checksums.
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.base import Deadline
-from tarsier_tools.media.bitstream import is_bidirectional, starts_at_idr
+from tarsier_tools.media.bitstream import is_bidirectional, is_whole_dv, starts_at_idr
 from tarsier_tools.media.kinds import RAW
-from tarsier_tools.media.losses import find_losses
+from tarsier_tools.media.losses import find_losses, mark_end, move_behind
 from tarsier_tools.media.packets import PacketList, PacketTable
 from tarsier_tools.media.pyav_file import codec_of, family_of
 from tarsier_tools.media.wholeness import breaks, missing_end
@@ -42,6 +42,12 @@ _BROKEN = "what follows cannot be read"
 
 _IVF_STEP = 1_000_000_000
 """Ticks; a longer step from frame to frame is noise."""
+
+_CHUNK_HEADER = 8
+"""Bytes of an AVI's chunk before its content."""
+
+_NUT_HEADERS = 256
+"""Bytes; the headers between two packets of NUT are shorter."""
 
 _RAW_RATE = 25
 """Frames per second of a stream that does not say, as FFmpeg has it."""
@@ -65,6 +71,7 @@ class Track:
         notes: what is assumed, one sentence each.
         family: the first of FFmpeg's names of the container.
         starts_whole: the first key packet refers to nothing before it, as far as it says.
+        passed_over: for NUT with one track, the stretches of the file that are in no packet.
     """
 
     table: PacketTable
@@ -74,13 +81,17 @@ class Track:
     notes: tuple[str, ...]
     family: str
     starts_whole: bool
+    passed_over: list[tuple[int, int]]
 
     def losses(self, path: Path, deadline: Deadline) -> list[str]:
         """Return a sentence for each stretch whose frames a damaged file has lost."""
         with path.open("rb") as file:
-            return find_losses(
-                self.table, self.family, lambda: breaks(file, self.family, deadline), self.tick_s
+            broken = (
+                (lambda: self.passed_over)
+                if self.family == "nut"
+                else (lambda: breaks(file, self.family, deadline))
             )
+            return find_losses(self.table, self.family, broken, self.tick_s)
 
     def timeline(self) -> NDArray[np.float64]:
         """Presentation time of each frame, float64 (frames,), seconds from the first."""
@@ -111,8 +122,12 @@ def scan(
     if family in RAW:
         rate = packets.count_times(tick, Fraction(stream.average_rate or _RAW_RATE))
         notes.append(f"The stream holds no times: they are counted at {float(rate):.4g} frames per second.")
+    elif family == "dv":
+        packets.count_times(tick, Fraction(stream.average_rate or _RAW_RATE))
     elif family == "mpegts" and any(pts is not None for pts in packets.pts):
         packets.mark_losses()
+    elif cut_short and family in ("avi", "mxf"):
+        move_behind(packets, _lost_before(stream, family, packets, path, deadline))
     in_order = _only_counting_tells(packets, codec_of(stream), family, reordered=walk.reordered)
     if family == "asf" and (in_order or not walk.reordered) and None not in packets.dts:
         packets.pts = packets.dts  # FFmpeg puts the delay of the order into the times of showing
@@ -122,12 +137,22 @@ def scan(
         in_order=in_order,
     )
     with path.open("rb") as file:
-        cut_short = cut_short or missing_end(
+        end_gone = walk.stopped or missing_end(
             file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
         )
-    cut_short = cut_short or _early_end(container, stream, max(table.time) * tick)
+    if walk.stopped or (end_gone and (walk.reordered or family == "gif")):
+        mark_end(table, reordered=walk.reordered)
+    cut_short = cut_short or end_gone or _early_end(container, stream, max(table.time) * tick)
+    single = family == "nut" and len(container.streams) == 1
     return Track(
-        table, tick, cut_short, container.duration is not None, tuple(notes), family, walk.starts_whole
+        table=table,
+        tick_s=tick,
+        cut_short=cut_short,
+        declares_duration=container.duration is not None,
+        notes=tuple(notes),
+        family=family,
+        starts_whole=walk.starts_whole,
+        passed_over=packets.passed_over(_NUT_HEADERS) if single else [],
     )
 
 
@@ -181,6 +206,8 @@ class _Walk:
         if self._codec == "h264" and packet.is_keyframe and not any(self.packets.key):
             self.starts_whole = starts_at_idr(data, prefixed=self._prefixed)
         _append(self.packets, packet, self._codec)
+        if self._family == "dv" and not is_whole_dv(data):
+            self.packets.corrupt[-1] = True
         return True
 
 
@@ -213,6 +240,30 @@ def _uncounted(stream: VideoStream, family: str, found: int) -> str:
     else:
         return ""
     return f"{found} of {declared} declared frames are there" if declared > found else ""
+
+
+def _lost_before(
+    stream: VideoStream, family: str, packets: PacketList, path: Path, deadline: Deadline
+) -> list[int]:
+    """Return how many ticks were lost before each packet, for containers that number frames by counting.
+
+    The index of an AVI has the number of each frame. Otherwise the frames that are missing were lost where
+    the file is broken, if it is so at one place only.
+    """
+    missing = (stream.frames if family == "avi" else stream.duration or 0) - len(packets)
+    numbers = {entry.pos + _CHUNK_HEADER: entry.timestamp for entry in stream.index_entries}
+    lost, shifts = 0, []
+    for row, position in enumerate(packets.position):
+        lost = max(lost, numbers.get(position, lost + row) - row)
+        shifts.append(lost)
+    if lost:
+        return shifts
+    with path.open("rb") as file:
+        places = breaks(file, family, deadline) or []
+    first = packets.dts[0] or 0
+    if len(places) != 1 or packets.dts != list(range(first, first + len(packets))):
+        return [0] * len(packets)
+    return [missing if position >= places[0][0] else 0 for position in packets.position]
 
 
 def _early_end(container: InputContainer, stream: VideoStream, end_s: Fraction) -> str:

@@ -18,6 +18,7 @@ from tarsier_tools.media.elements import (
     box_step,
     ebml_element,
     ebml_step,
+    gif_step,
     ogg_step,
     ps_step,
     start_of,
@@ -232,7 +233,15 @@ def _ps_end(data: Bytes) -> str:
 
 
 def _gif_end(data: Bytes) -> str:
-    return "" if b"\x3b" in data.at(data.size - 16, 16) else "its end mark is missing"
+    place = 0
+    while place < data.size:
+        end = gif_step(data, place)
+        if end is None:
+            return f"what follows byte {place} cannot be read"
+        if end == data.size:
+            return "" if data.at(place, 1) == b"\x3b" else "its end mark is missing"
+        place = end
+    return "it ends in the middle of a picture"
 
 
 _ENDS: dict[str, Callable[[Bytes], str]] = {
