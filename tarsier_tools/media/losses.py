@@ -15,6 +15,9 @@ Breaks = Callable[[], Sequence[tuple[int, int]] | None]
 
 _MISSED_BEAT = 1.9
 
+_ASTRAY = {"nut": 2}
+"""Packets that may have been made of noise before the container was found to be broken."""
+
 _REORDERED = 4
 """Packets; encoders hold pictures back for hardly more."""
 
@@ -48,10 +51,11 @@ def find_losses(table: PacketTable, family: str, breaks: Breaks, tick: Fraction)
                 continue
             before = [number for number in range(first, last + 1) if 0 <= table.position[number] < max(hit)]
             packet = min(max(before, default=packet), int(table.packet_of[frame : frame + 2].max()))
+            packet -= _ASTRAY.get(family, 0)
         elif frame not in beats and not (transport and table.corrupt[first : last + 1].any()):
             continue
         # Counted frames have moved in time by as much as pictures are reordered.
-        table.corrupt[max(0, packet - _REORDERED) if table.in_order else packet] = True
+        table.corrupt[max(0, packet - _REORDERED if table.in_order else packet)] = True
         if lost and frame - lost[-1][1] <= MOST_REORDERED:
             lost[-1] = (lost[-1][0], frame + 1)
         else:
@@ -65,7 +69,7 @@ def mark_end(table: PacketTable, *, reordered: bool) -> None:
 
 
 def move_behind(packets: PacketList, shift: Sequence[int]) -> None:
-    """Move the times of packets that a container numbers by counting, by as many ticks as were lost before."""
+    """Move the times of packets that a container counts by the ticks that were lost before each."""
     packets.pts = [None if pts is None else pts + by for pts, by in zip(packets.pts, shift, strict=True)]
     packets.dts = [None if dts is None else dts + by for dts, by in zip(packets.dts, shift, strict=True)]
 

@@ -140,7 +140,7 @@ def scan(
         end_gone = walk.stopped or missing_end(
             file, family, packet_bytes=packets.size[-1], last_end=packets.position[-1] + packets.size[-1]
         )
-    if walk.stopped or (end_gone and (walk.reordered or family == "gif")):
+    if walk.stopped or (end_gone and (walk.reordered or family in ("gif", "dv"))):
         mark_end(table, reordered=walk.reordered)
     cut_short = cut_short or end_gone or _early_end(container, stream, max(table.time) * tick)
     single = family == "nut" and len(container.streams) == 1

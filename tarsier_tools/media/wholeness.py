@@ -203,6 +203,9 @@ def _asf_breaks(data: Bytes) -> list[tuple[int, int]] | None:
     return [(place, place + size) for place in places if data.at(place, 3) != b"\x82\0\0"]
 
 
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
+
+
 def _mxf_end(data: Bytes) -> str:
     start = start_of(data, "mxf")
     head = data.at(start, 25)
@@ -232,6 +235,13 @@ def _ps_end(data: Bytes) -> str:
     return "it ends in the middle of a packet" if place > data.size else ""
 
 
+def _nut_end(data: Bytes) -> str:
+    """Look for the index, whose length stands before the last checksum."""
+    length = data.number(data.size - 12, ">Q")
+    found = data.at(data.size - length, 8) == _NUT_INDEX
+    return "" if found else "the index at its end is missing"
+
+
 def _gif_end(data: Bytes) -> str:
     place = 0
     while place < data.size:
@@ -256,4 +266,5 @@ _ENDS: dict[str, Callable[[Bytes], str]] = {
     "mpeg": _ps_end,
     "dhav": _incomplete("dhav"),
     "gif": _gif_end,
+    "nut": _nut_end,
 }
