@@ -75,8 +75,6 @@ _CONVERTED: tuple[tuple[int, bytes, str], ...] = (
 _MAKERS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"RED1", "a RED camera's raw recording (R3D)", "REDCINE-X PRO"),
     (4, b"RED2", "a RED camera's raw recording (R3D)", "REDCINE-X PRO"),
-    (8, b"braw", "a Blackmagic raw recording (BRAW)", "DaVinci Resolve"),
-    (4, b"braw", "a Blackmagic raw recording (BRAW)", "DaVinci Resolve"),
 )
 """Kinds that only the camera maker's software reads: offset, bytes, name, software."""
 

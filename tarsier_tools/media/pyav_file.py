@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError
+from av.error import ArgumentError, ExitError, FFmpegError
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ def mapped_errors(source: str, limits: Limits) -> Generator[None]:
         raise too_slow(source, limits.timeout_s) from None
     except (FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, ArgumentError):  # the demuxer that FFmpeg would take is not one of ours
+            reason = "its kind is not one of those that are read"
         raise VideoUnreadable(
             f"{source} cannot be read as a video: {reason}.",
             hint=f"It is damaged, or of a kind that is not read. {how_to_convert()}",
@@ -92,7 +94,9 @@ def _main_track(container: InputContainer, source: str) -> VideoStream:
     decodable = [track for track in tracks if track.codec_context is not None]
     if not decodable:
         raise VideoUnreadable(
-            f"The codec of {source} is not known to the decoder.", hint="Convert the file to H.264 in MP4."
+            f"The codec of {source} is not known to the decoder.",
+            hint="Convert the file to H.264 in MP4. Raw recordings of cameras need the maker's software for "
+            "that, for example DaVinci Resolve for Blackmagic RAW.",
         )
     best = container.streams.best("video")
     for track in decodable:

@@ -21,6 +21,9 @@ Decoder = Literal["pyav", "decord"]
 
 _DEFAULT_LIMITS = Limits()
 
+_GIF_HEADER = 10
+"""Bytes up to the size of the picture."""
+
 
 def open_video(
     path: Path, *, source: str | None = None, decoder: Decoder = "pyav", limits: Limits = _DEFAULT_LIMITS
@@ -81,7 +84,7 @@ def _check_head(head: bytes, path: Path, source: str, limits: Limits) -> None:
     if refused is not None:
         reason, hint = refused
         raise VideoUnreadable(f"{source} {reason}.", hint=hint)
-    if head.startswith(b"GIF8"):
+    if head.startswith(b"GIF8") and len(head) >= _GIF_HEADER:
         width, height = struct.unpack_from("<HH", head, 6)
         limits.check_frame(width, height, source)
     with path.open("rb") as file:
