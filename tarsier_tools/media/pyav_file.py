@@ -27,8 +27,8 @@ from tarsier_tools.results import TrackInfo, VideoInfo
 if TYPE_CHECKING:
     from tarsier_tools.media.pyav_scan import Track
 
-_LEAST_OFFSET_S = 0.0015
-"""Less is the rounding of the containers' clocks."""
+_LEAST_OFFSET_S = 0.05
+"""Less is the rounding of clocks, or the padding that encoders of sound put before it."""
 
 
 @contextlib.contextmanager

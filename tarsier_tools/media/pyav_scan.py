@@ -233,7 +233,12 @@ def _uncounted(stream: VideoStream, family: str, found: int) -> str:
     if family == "mov":
         # The table that FFmpeg made of the index and the edits: what a trim leaves out is not in it.
         declared = len(stream.index_entries)
-    elif family in ("avi", "ivf"):
+    elif family == "avi":
+        # An empty chunk stands for a frame that was dropped; the index of a file cut off is not there.
+        entries = stream.index_entries
+        whole = len(entries) >= stream.frames
+        declared = sum(entry.size > 0 for entry in entries) if whole else stream.frames
+    elif family == "ivf":
         declared = stream.frames
     elif family == "mxf" and stream.time_base == 1 / (stream.average_rate or 1):
         declared = stream.duration or 0
@@ -250,11 +255,12 @@ def _lost_before(
     The index of an AVI has the number of each frame. Otherwise the frames that are missing were lost where
     the file is broken, if it is so at one place only.
     """
-    missing = (stream.frames if family == "avi" else stream.duration or 0) - len(packets)
+    declared = stream.frames if family == "avi" else stream.duration or 0
     numbers = {entry.pos + _CHUNK_HEADER: entry.timestamp for entry in stream.index_entries}
     lost, shifts = 0, []
     for row, position in enumerate(packets.position):
-        lost = max(lost, numbers.get(position, lost + row) - row)
+        counted = packets.dts[row] or 0
+        lost = max(lost, numbers.get(position, counted) - counted)
         shifts.append(lost)
     if lost:
         return shifts
@@ -263,6 +269,7 @@ def _lost_before(
     first = packets.dts[0] or 0
     if len(places) != 1 or packets.dts != list(range(first, first + len(packets))):
         return [0] * len(packets)
+    missing = declared - len(packets)
     return [missing if position >= places[0][0] else 0 for position in packets.position]
 
 
