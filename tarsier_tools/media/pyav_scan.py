@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -112,7 +113,9 @@ def scan(
     tick = stream.time_base or Fraction(1, 90_000)
     walk = _Walk(container, stream, deadline)
     packets = walk.packets
-    cut_short = walk.stopped or _uncounted(stream, family, len(packets))
+    cut_short = walk.stopped or _uncounted(
+        stream, family, len(packets), lambda: _is_broken(path, family, deadline)
+    )
     if not any(packets.shown):
         raise VideoUnreadable(
             f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
@@ -228,16 +231,17 @@ def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> Non
     packets.size.append(packet.size)
 
 
-def _uncounted(stream: VideoStream, family: str, found: int) -> str:
-    """Compare the frames found with those that the container declares; elsewhere its number is a guess."""
+def _uncounted(stream: VideoStream, family: str, found: int, broken: Callable[[], bool]) -> str:
+    """Compare the frames found with those that the container declares.
+
+    Elsewhere its number is a guess; ``broken`` tells whether the structure of the file is.
+    """
     if family == "mov":
         # The table that FFmpeg made of the index and the edits: what a trim leaves out is not in it.
         declared = len(stream.index_entries)
     elif family == "avi":
-        # An empty chunk stands for a frame that was dropped; the index of a file cut off is not there.
-        entries = stream.index_entries
-        whole = len(entries) >= stream.frames
-        declared = sum(entry.size > 0 for entry in entries) if whole else stream.frames
+        # Frames that were dropped are declared too, so more must tell of damage.
+        declared = stream.frames if stream.frames > found and broken() else found
     elif family == "ivf":
         declared = stream.frames
     elif family == "mxf" and stream.time_base == 1 / (stream.average_rate or 1):
@@ -245,6 +249,11 @@ def _uncounted(stream: VideoStream, family: str, found: int) -> str:
     else:
         return ""
     return f"{found} of {declared} declared frames are there" if declared > found else ""
+
+
+def _is_broken(path: Path, family: str, deadline: Deadline) -> bool:
+    with path.open("rb") as file:
+        return bool(missing_end(file, family, packet_bytes=1, last_end=0) or breaks(file, family, deadline))
 
 
 def _lost_before(
