@@ -237,6 +237,7 @@ class _Taken:
             largest_gap_s=largest_gap(chosen.asked, self.times_s),
             sampling=wanted.sampling,
             decoder=reader.info.decoder,
+            offset_s=reader.info.offset_s,
             skipped=(*chosen.notes, *reader.skipped),
         )
 

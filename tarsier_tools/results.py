@@ -54,6 +54,12 @@ class VideoInfo(_Result):
         default=(), description="Audio and subtitle tracks; the model is not given them."
     )
     decoder: str = Field(description="Which decoder reads it: pyav, decord or pillow.")
+    offset_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds from a player's 0:00, where the first track starts, to the first frame. Times "
+        "here count from the first frame: subtract this from a player's time.",
+    )
 
 
 class Coverage(_Result):
@@ -68,6 +74,11 @@ class Coverage(_Result):
     sampling: SamplingMethod = Field(description="How the frames were chosen.")
     decoder: str = Field(description="What decoded them: pyav, decord or pillow.")
     skipped: tuple[str, ...] = Field(default=(), description="What was left out, one sentence each.")
+    offset_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds from a player's 0:00 to the first frame; subtract it from a player's time.",
+    )
 
 
 class ModelUsed(_Result):

@@ -95,6 +95,11 @@ def info(result: VideoInfo) -> Iterator[str]:
         f"{result.average_fps:.3g} a second ({rate}), {clean_line(result.codec)} in "
         f"{clean_line(result.container)}, {result.size_bytes:,} bytes."
     )
+    if result.offset_s:
+        yield (
+            f"The first frame is shown {seconds(result.offset_s)} s after a player's 0:00; times here count "
+            "from the first frame, so subtract that from a time read off a player."
+        )
     for track in result.tracks:
         language = f" ({clean_line(track.language)})" if track.language else ""
         yield f"A track of {track.kind}, not given to the model: {clean_line(track.codec)}{language}."

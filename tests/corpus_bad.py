@@ -229,12 +229,6 @@ def _endless(container: str) -> Callable[[Path], None]:
     return make
 
 
-def _raw_h264(path: Path) -> None:
-    buffer = io.BytesIO()
-    write(buffer, Track(range(10), steady(10)), container="h264")  # type: ignore[arg-type]
-    path.write_bytes(buffer.getvalue())
-
-
 def _cut_image(kind: str) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         image = io.BytesIO()
@@ -271,7 +265,6 @@ BAD: tuple[Bad, ...] = (
     Bad("drawing.mp4", _bytes(b'<svg xmlns="http://www.w3.org/2000/svg"/>'), "unreadable", "an SVG picture"),
     Bad("only_a_header.mp4", _bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2"), "unreadable", "cannot be read"),
     Bad("header_missing.mp4", _changed(_cut(0.9)), "unreadable", "cannot be read as a video"),
-    Bad("raw.mp4", _raw_h264, "unreadable", "cannot be read as a video"),
     Bad("sound.mp4", _sound_only, "unreadable", "sound but no video"),
     Bad("sound.wav", _wave, "unreadable", "an audio file"),
     Bad("cover.m4a", _cover_only, "unreadable", "cover picture but no video"),
@@ -320,7 +313,7 @@ BAD: tuple[Bad, ...] = (
     Bad("noise_inside.ts", _changed(_overwrite(0.45, 0.55, _noise), "mpegts"), "survivors", "", 40),
     Bad("packets_gone.ts", _changed(_sixteen_packets_gone, "mpegts"), "survivors", "", 40),
     Bad("times_gone.ts", _changed(_times_gone, "mpegts"), "survivors", "damaged", 40),
-    Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=9),
+    Bad("front_cut_off.ts", _changed(_front_off, "mpegts"), "survivors", "", 80, first=30),
     Bad("flipped_bits.mp4", _changed(_flip_bits, **FAST_START), "survivors", "", 90),
     Bad("endless.mkv", _endless("matroska"), "too large", "takes longer than the limit of 2 s"),
     Bad("endless.ts", _endless("mpegts"), "survivors", "", 0),

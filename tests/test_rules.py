@@ -28,6 +28,8 @@ PURE = (
     "parse",
     "arguments",
     "text",
+    "media/bitstream",
+    "media/kinds",
     "media/sampling",
     "media/transform",
     "terms",

@@ -189,6 +189,10 @@ def video_info(result: VideoInfo) -> Iterator[Text]:
         ("frames", f"{result.frame_count}, {rate}"),
         ("size", f"{result.size_bytes:,} bytes"),
     ]
+    if result.offset_s:
+        rows.append(
+            ("first frame", f"{result.offset_s:.3f} s after a player's 0:00; times here start with it")
+        )
     for track in result.tracks:
         language = f" ({clean_line(track.language)})" if track.language else ""
         rows.append((track.kind, f"{clean_line(track.codec)}{language}"))

@@ -126,6 +126,7 @@ def make_clip(reader: VideoReader, spec: ClipSpec, chosen: Chosen, shown: Shown)
         largest_gap_s=largest_gap(asked, times),
         sampling=spec.sampling,
         decoder=info.decoder,
+        offset_s=info.offset_s,
         skipped=tuple(notes),
     )
     return DecodedClip(info, clip, coverage)

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,12 @@ MOST_REORDERED = 17
 _STEADY = 0.9
 """A stream is steady when so many of the steps from packet to packet are equal."""
 
+_SLOWEST, _FASTEST = 1, 240
+"""Frames per second that are believed of a stream that holds no times."""
+
+_GAP = 1.5
+"""Frames may be missing where the step to the next one is longer than so many usual ones."""
+
 
 @dataclass(slots=True)
 class PacketList:
@@ -33,6 +40,7 @@ class PacketList:
         pts, dts, duration: in ticks; pts and dts may be None.
         key: decoding can start here. shown: gives a frame that is shown. corrupt: known to be damaged.
         position: offset in the file in bytes, -1 when the container does not say.
+        size: in bytes.
     """
 
     pts: list[int | None] = field(default_factory=list)
@@ -42,9 +50,34 @@ class PacketList:
     shown: list[bool] = field(default_factory=list)
     corrupt: list[bool] = field(default_factory=list)
     position: list[int] = field(default_factory=list)
+    size: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    def count_times(self, tick: Fraction, usual: Fraction) -> Fraction:
+        """Give each packet the time that counting gives, for streams that hold no times.
+
+        Args:
+            tick: seconds per tick.
+            usual: frames per second when the packets' durations are not believable.
+
+        Returns the frames per second.
+        """
+        steps = Counter(step for step in self.duration if step > 0).most_common(1)
+        rate = 1 / (steps[0][0] * tick) if steps else usual
+        if not _SLOWEST <= rate <= _FASTEST:
+            rate = usual
+        step = max(1, round(1 / (rate * tick)))
+        self.pts = self.dts = [step * number for number in range(len(self))]
+        self.duration = [step] * len(self)
+        return rate
+
+    def passed_over(self, least: int) -> list[tuple[int, int]]:
+        """Return the stretches of the file, ``[start, end)``, of at least so many bytes between packets."""
+        ends = [place + size for place, size in zip(self.position, self.size, strict=True)]
+        between = zip(ends, self.position[1:], strict=False)
+        return [(end, start) for end, start in between if start - end >= least]
 
     def mark_losses(self) -> None:
         """Find out what was lost on the way; for transport streams, which have no index and no checksums.
@@ -67,11 +100,11 @@ class PacketList:
             if step >= 2 * beat and number:
                 self.corrupt[number - 1] = True
 
-    def table(self, *, second: int, in_order: bool) -> PacketTable:
+    def table(self, *, second: int | None, in_order: bool) -> PacketTable:
         """The finished table.
 
         Args:
-            second: ticks in one second.
+            second: ticks in one second; None when the clock never starts again.
             in_order: the times are those of the shown frames, in ascending order, and do not say which
                 packet is shown when; only counting the decoded pictures does.
         """
@@ -89,7 +122,7 @@ class PacketList:
             in_order=in_order,
         )
 
-    def _times(self, second: int) -> list[int]:
+    def _times(self, second: int | None) -> list[int]:
         """Presentation times without gaps in knowledge, and without the jumps back of joined streams."""
         times: list[int] = []
         untimed = 0  # packets before the first that has a time
@@ -97,7 +130,7 @@ class PacketList:
         before: int | None = None  # dts of the packet before, as the file has it
         for pts, dts, duration in zip(self.pts, self.dts, self.duration, strict=True):
             if dts is not None:
-                if before is not None and dts < before - second:
+                if before is not None and second is not None and dts < before - second:
                     # The clock starts again, as where recordings were joined: go on where the last one ended.
                     shift = end - (dts if pts is None else pts)
                 elif before is not None and dts > before:
@@ -158,12 +191,15 @@ class PacketTable:
         self.position = position
         self.duration = duration
         self.in_order = in_order
-        given = np.flatnonzero(shown)
-        order = sorted(given.tolist(), key=time.__getitem__)
-        self.packet_of = np.array(order, np.int64)
-        self.frame_of = np.full(len(time), -1, np.int64)
-        self.frame_of[self.packet_of] = np.arange(len(order))
         self.keys: list[int] = np.flatnonzero(key).tolist()
+        self._number()
+
+    def _number(self) -> None:
+        """Number the frames that are shown."""
+        order = sorted(np.flatnonzero(self.shown).tolist(), key=self.time.__getitem__)
+        self.packet_of = np.array(order, np.int64)
+        self.frame_of = np.full(len(self), -1, np.int64)
+        self.frame_of[self.packet_of] = np.arange(len(order))
 
     def __len__(self) -> int:
         return len(self.time)
@@ -172,6 +208,41 @@ class PacketTable:
     def frame_count(self) -> int:
         """Frames that are shown."""
         return len(self.packet_of)
+
+    def begin_at(self, frame: int) -> None:
+        """Leave the frames before this one out, as ones that can never be shown; it becomes frame 0."""
+        self.shown[self.packet_of[:frame]] = False
+        self._number()
+
+    def gaps(self, least: float = _GAP) -> list[tuple[int, int, int]]:
+        """Find the frames that stay on screen for unusually long.
+
+        Args:
+            least: so many times the usual (median) distance of frames count as unusual.
+
+        Returns (frame, first packet, last packet) for each: the number of the frame, and the packets, both
+        included, among which those of lost frames would lie in the file.
+        """
+        times = np.array([self.time[packet] for packet in self.packet_of], np.float64)
+        steps = np.diff(times)
+        if not len(steps):
+            return []
+        long = np.flatnonzero(steps > least * np.median(steps))
+        around = MOST_REORDERED
+        return [
+            (
+                int(frame),
+                max(0, int(self.packet_of[frame : frame + 2].min()) - around),
+                min(len(self) - 1, int(self.packet_of[frame : frame + 2].max()) + around),
+            )
+            for frame in long
+        ]
+
+    def is_steady(self) -> bool:
+        """Return whether nearly all frames are evenly spaced."""
+        steps = np.diff(np.array([self.time[packet] for packet in self.packet_of], np.float64))
+        usual = float(np.median(steps)) if len(steps) else 0.0
+        return bool(len(steps)) and float(np.mean(np.abs(steps - usual) <= usual / 5)) >= _STEADY
 
     def entry(self, frame: int, lead: int = 0) -> int:
         """The packet to start at so that this frame comes out right.

@@ -65,7 +65,7 @@ class Feed:
             nothing; that is for files whose maker was careless but whose pictures are whole.
 
     Attributes:
-        strict: as given.
+        strict, table: as given.
         errors: packets of the current run that were refused by the decoder or known to be cut.
     """
 
@@ -73,7 +73,7 @@ class Feed:
         self._path = path
         self._source = source
         self._limits = limits
-        self._table = table
+        self.table = table
         self.strict = strict
         self._landings = {
             (table.raw_pts[number], table.position[number]): number
@@ -99,7 +99,7 @@ class Feed:
         if self.strict:
             self._context.options |= {"err_detect": "explode"}
         self._context.open()  # before anything is skipped: some decoders keep what they are opened with
-        self._skips = self._context.codec.canonical_name in _SKIPS_UNREFERENCED and not self._table.in_order
+        self._skips = self._context.codec.canonical_name in _SKIPS_UNREFERENCED and not self.table.in_order
         self._packets = self._container.demux(self._stream)
         self._held: Packet[VideoStream] | None = None
         self._next = 0
@@ -110,7 +110,7 @@ class Feed:
         Frames between the wanted ones come too, where the decoder could not leave them out. Damaged is
         every picture that the decoder calls so, and those from an error up to the next key picture.
         """
-        table = self._table
+        table = self.table
         self.errors = 0
         damage = _Damage(table)
         # A picture is held until those it may refer to have come out too, as these may prove to be damaged.
@@ -142,7 +142,7 @@ class Feed:
 
     def _decoded(self, run: Run, deadline: Deadline) -> Iterator[_Outcome]:
         """(picture, 0) for each picture, (None, packet) where something failed at that packet or after it."""
-        table = self._table
+        table = self.table
         targets = {int(table.packet_of[frame]) for frame in run.frames}
         self._go_to(run.start)
         self._context.flush_buffers()
@@ -184,7 +184,7 @@ class Feed:
 
     def _seek(self, number: int) -> None:
         """Go to the packet or before it: by the demuxer's index if that keeps its word, else to the start."""
-        pts = self._table.raw_pts[number]
+        pts = self.table.raw_pts[number]
         if pts is not None:
             with contextlib.suppress(FFmpegError):  # an index that leads nowhere
                 self._container.seek(pts, stream=self._stream, backward=True)

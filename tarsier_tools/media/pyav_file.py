@@ -1,4 +1,4 @@
-"""Open a video file with PyAV under limits, pick its track, and list the track's packets without decoding.
+"""Open a video file with PyAV under limits, pick its track, and describe it.
 
 Errors of FFmpeg are mapped to ours here.
 """
@@ -6,9 +6,7 @@ Errors of FFmpeg are mapped to ours here.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Generator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,27 +14,21 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError
-from av.stream import Discard, Disposition
+from av.error import ArgumentError, ExitError, FFmpegError
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
-from tarsier_tools.media.base import Deadline, Limits, too_slow
-from tarsier_tools.media.packets import PacketList, PacketTable
+from tarsier_tools.media.base import Limits, too_slow
+from tarsier_tools.media.kinds import MOTION_JPEG, RAW, demuxers, how_to_convert
 from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
-    from av.packet import Packet
+    from tarsier_tools.media.pyav_scan import Track
 
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif,mjpeg,mpjpeg"
-"""What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
-
-_VP8_SHOWN = 0x10
-"""Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
-
-_REORDERING = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "vc1", "wmv3")
-"""Codecs that may show pictures in another order than they are stored in."""
+_LEAST_OFFSET_S = 0.05
+"""Less is the rounding of clocks, or the padding that encoders of sound put before it."""
 
 
 @contextlib.contextmanager
@@ -52,9 +44,11 @@ def mapped_errors(source: str, limits: Limits) -> Generator[None]:
         raise too_slow(source, limits.timeout_s) from None
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, ArgumentError):  # the demuxer that FFmpeg would take is not one of ours
+            reason = "its kind is not one of those that are read"
         raise VideoUnreadable(
             f"{source} cannot be read as a video: {reason}.",
-            hint="It is damaged or of a kind that is not read; try to play it, or convert it to MP4.",
+            hint=f"It is damaged, or of a kind that is not read. {how_to_convert()}",
         ) from None
 
 
@@ -66,11 +60,13 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
     """
     with mapped_errors(source, limits):
         with path.open("rb") as file:
-            starts_as_jpeg = file.read(3) == b"\xff\xd8\xff"
+            head = file.read(64)
+        allowed = demuxers(head)
         container = av.open(
             str(path.absolute()),
-            format="mjpeg" if starts_as_jpeg else None,  # a guess takes some of these streams for one picture
-            container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+            # FFmpeg's guess takes some of these streams for one picture.
+            format=MOTION_JPEG if allowed == MOTION_JPEG else None,
+            container_options={"format_whitelist": allowed, "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},
             metadata_errors="replace",
@@ -101,95 +97,15 @@ def _main_track(container: InputContainer, source: str) -> VideoStream:
     decodable = [track for track in tracks if track.codec_context is not None]
     if not decodable:
         raise VideoUnreadable(
-            f"The codec of {source} is not known to the decoder.", hint="Convert the file to H.264 in MP4."
+            f"The codec of {source} is not known to the decoder.",
+            hint="Convert the file to H.264 in MP4. Raw recordings of cameras need the maker's software for "
+            "that, for example DaVinci Resolve for Blackmagic RAW.",
         )
     best = container.streams.best("video")
     for track in decodable:
         if best is not None and track.index == best.index:
             return track
     return max(decodable, key=lambda track: track.codec_context.width * track.codec_context.height)
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """What a walk through the packets found.
-
-    Attributes:
-        table: every packet.
-        tick_s: seconds per tick.
-        cut_short: why the walk ended before the end of the file, "" when it did not.
-        declares_duration: the file says how long it is.
-    """
-
-    table: PacketTable
-    tick_s: Fraction
-    cut_short: str
-    declares_duration: bool
-
-    def timeline(self) -> NDArray[np.float64]:
-        """Presentation time of each frame, float64 (frames,), seconds from the first."""
-        table = self.table
-        ticks = [table.time[packet] for packet in table.packet_of]
-        unit = self.tick_s.numerator
-        return np.array([(tick - ticks[0]) * unit for tick in ticks], np.float64) / self.tick_s.denominator
-
-
-def scan(container: InputContainer, stream: VideoStream, source: str, deadline: Deadline) -> Track:
-    """List the track's packets. The container stands at its end afterwards.
-
-    Raises VideoUnreadable when the track is empty, VideoTooLarge when the time is up.
-    """
-    packets = PacketList()
-    codec = stream.codec_context.codec.canonical_name
-    cut_short = ""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                _append(packets, packet, codec)
-                if len(packets) % 256 == 0:
-                    deadline.check()
-    except (ExitError, MemoryError):
-        raise
-    except FFmpegError as error:
-        cut_short = error.strerror or str(error)
-    tick = stream.time_base or Fraction(1, 90_000)
-    declared = stream.frames if container.format.name.startswith("mov") else 0  # elsewhere a guess
-    if not cut_short and declared > len(packets):
-        cut_short = f"{len(packets)} of {declared} declared frames are there"
-    if container.format.name == "mpegts" and any(pts is not None for pts in packets.pts):
-        packets.mark_losses()
-    if not any(packets.shown):
-        raise VideoUnreadable(
-            f"The video track of {source} holds no frames{f' ({cut_short})' if cut_short else ''}.",
-            hint="The file is cut short or damaged; make or copy it again.",
-        )
-    in_order = _only_counting_tells(packets, codec, container.format.name)
-    table = packets.table(second=max(1, round(1 / tick)), in_order=in_order)
-    return Track(table, tick, cut_short, container.duration is not None)
-
-
-def _append(packets: PacketList, packet: Packet[VideoStream], codec: str) -> None:
-    packets.pts.append(packet.pts)
-    packets.dts.append(packet.dts)
-    packets.duration.append(max(packet.duration or 0, 0))
-    packets.key.append(packet.is_keyframe)
-    packets.shown.append(
-        not packet.is_discard and (codec != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN))
-    )
-    packets.corrupt.append(packet.is_corrupt)
-    packets.position.append(-1 if packet.pos is None else packet.pos)
-
-
-def _only_counting_tells(packets: PacketList, codec: str, container: str) -> bool:
-    """Whether the times do not tell which packet is shown when.
-
-    Matroska drops times before 0, and AVI has none: its frames are numbered in the order of the file.
-    """
-    if any(pts is None and shown for pts, shown in zip(packets.pts, packets.shown, strict=True)):
-        return True
-    times = [pts for pts in packets.pts if pts is not None]
-    ascending = all(earlier < later for earlier, later in itertools.pairwise(times))
-    return container == "avi" and codec in _REORDERING and ascending
 
 
 def describe(container: InputContainer, stream: VideoStream, track: Track, source: str) -> VideoInfo:
@@ -216,6 +132,7 @@ def describe(container: InputContainer, stream: VideoStream, track: Track, sourc
         size_bytes=container.size,
         tracks=tuple(_other_tracks(container)),
         decoder="pyav",
+        offset_s=_offset(container, track),
     )
 
 
@@ -231,23 +148,46 @@ def _average_rate(frames: int, duration_s: float, declared: float, rounding_s: f
     return frames / duration_s
 
 
+def _offset(container: InputContainer, track: Track) -> float:
+    """Return how many seconds after a player's 0:00 the first frame is shown.
+
+    Players count from the start of the first track (FFmpeg's ``start_time``); an empty stretch before all
+    tracks is not shown. AVI has no times: its first frame is at 0, whatever FFmpeg adds for reordering.
+    """
+    if container.start_time is None or track.family == "avi" or track.family in RAW:
+        return 0.0
+    first = track.table.time[track.table.packet_of[0]] * track.tick_s
+    offset = float(first - Fraction(container.start_time, av.time_base))
+    return offset if offset >= _LEAST_OFFSET_S else 0.0
+
+
 def _container_name(container: InputContainer) -> str:
     """One word for the container; FFmpeg names families."""
-    name = container.format.name
-    if name.startswith("mov"):
+    name = family_of(container)
+    if name == "mov":
         return "mov" if container.metadata.get("major_brand", "").strip() == "qt" else "mp4"
-    if name.startswith("matroska"):
-        codecs = {stream.codec_context.codec.canonical_name for stream in container.streams.video}
+    if name == "matroska":
+        codecs = {codec_of(stream) for stream in container.streams.video}
         return "webm" if codecs <= {"vp8", "vp9", "av1"} else "matroska"
-    return name.split(",")[0]
+    return name
+
+
+def family_of(container: InputContainer) -> str:
+    """Return the first of FFmpeg's names of the container."""
+    return container.format.name.split(",")[0]
+
+
+def codec_of(stream: Stream) -> str:
+    """Return FFmpeg's name of the track's codec; "unknown" for one that FFmpeg does not know."""
+    context = stream.codec_context
+    return "unknown" if context is None else str(context.codec.canonical_name)
 
 
 def _other_tracks(container: InputContainer) -> Generator[TrackInfo]:
     for stream in (*container.streams.audio, *container.streams.subtitles):
-        context = stream.codec_context
         yield TrackInfo(
             kind="audio" if stream.type == "audio" else "subtitle",
-            codec="unknown" if context is None else context.codec.canonical_name,
+            codec=codec_of(stream),
             language=stream.language or "",
         )
 

@@ -20,8 +20,10 @@ from av.video.reformatter import VideoReformatter
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
 from tarsier_tools.media.packets import Run
+from tarsier_tools.media.pyav_beginning import find_beginning
 from tarsier_tools.media.pyav_feed import Feed
-from tarsier_tools.media.pyav_file import describe, mapped_errors, opened, scan
+from tarsier_tools.media.pyav_file import codec_of, describe, mapped_errors, opened
+from tarsier_tools.media.pyav_scan import scan
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -53,11 +55,16 @@ class PyAVReader(VideoReader):
         self._closed = False
         deadline = Deadline(limits.timeout_s, source)
         with mapped_errors(source, limits), opened(path, source, limits) as (container, stream):
-            self.track = scan(container, stream, source, deadline)
+            self.track = scan(container, stream, path, source, deadline)
+            beginning = find_beginning(path, source, limits, self.track, codec_of(stream), deadline)
             self.timeline = self.track.timeline()
             info = describe(container, stream, self.track, source)
         if self.track.cut_short:
             self._note(f"The file is cut short: {self.track.cut_short}.")
+        for note in (beginning, *self.track.notes, *self.track.losses(path, deadline)):
+            if note:
+                self._note(note)
+        self._lead = 0 if self.track.starts_whole else 1
         picture = self._any_picture(info.codec, deadline)
         turns = _quarter_turns(picture)
         width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
@@ -68,7 +75,7 @@ class PyAVReader(VideoReader):
         table = self.track.table
         tries = dict.fromkeys(table.frame_count * place // _FIRST_TRIES for place in range(_FIRST_TRIES))
         # A start at an open group counts as an error with H.264, as it has no way to say that it is one.
-        open_groups = codec == "h264" and table.has_open_groups()
+        open_groups = codec == "h264" and (table.has_open_groups() or not self.track.starts_whole)
         for self._strict in (False,) if open_groups else (True, False):
             with self._feed() as feed:
                 for frame in tries:

@@ -17,7 +17,8 @@ from av.subtitles.subtitle import AssSubtitle
 
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits
-from tarsier_tools.media.pyav_file import DEMUXERS, mapped_errors
+from tarsier_tools.media.kinds import CONTAINERS
+from tarsier_tools.media.pyav_file import mapped_errors
 from tarsier_tools.media.subtitles import Cue, Subtitles, sidecar_text, sidecars
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _tracks(path: Path, source: str, limits: Limits) -> Iterator[Subtitles]:
         with mapped_errors(source, limits):
             container = av.open(
                 str(path.absolute()),
-                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+                container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
                 options={"max_pixels": str(limits.max_frame_pixels)},
                 metadata_errors="replace",
                 timeout=limits.timeout_s,

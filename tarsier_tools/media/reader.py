@@ -12,6 +12,8 @@ from typing import Literal
 
 from tarsier_tools.errors import VideoNotFound, VideoUnreadable
 from tarsier_tools.media.base import Frame, Limits, VideoReader
+from tarsier_tools.media.kinds import refusal
+from tarsier_tools.media.wholeness import lacks_index
 
 __all__ = ["Frame", "Limits", "VideoReader", "open_video"]
 
@@ -19,23 +21,8 @@ Decoder = Literal["pyav", "decord"]
 
 _DEFAULT_LIMITS = Limits()
 
-_NOT_VIDEOS: tuple[tuple[bytes, str], ...] = (
-    (b"#EXTM3U", "a playlist (playlists are never followed)"),
-    (b"ffconcat", "a playlist (playlists are never followed)"),
-    (b"[playlist]", "a playlist (playlists are never followed)"),
-    (b"<?xml", "an XML text (a manifest, an SVG picture or a web page)"),
-    (b"<MPD", "a manifest (manifests are never followed)"),
-    (b"<svg", "an SVG picture"),
-    (b"<!DOCTYPE", "a web page"),
-    (b"<!doctype", "a web page"),
-    (b"<html", "a web page"),
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"ID3", "an audio file"),
-    (b"fLaC", "an audio file"),
-)
-
-_CONTAINERS_READ = "MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg and GIF"
+_GIF_HEADER = 10
+"""Bytes up to the size of the picture."""
 
 
 def open_video(
@@ -83,7 +70,7 @@ def open_video(
         from tarsier_tools.media.stills import ImageReader
 
         return ImageReader(path, source=source, size_bytes=status.st_size, limits=limits)
-    _check_head(head, source, limits)
+    _check_head(head, path, source, limits)
     if decoder == "decord":
         from tarsier_tools.media.decord_reader import DecordReader
 
@@ -93,14 +80,20 @@ def open_video(
     return PyAVReader(path, source=source, limits=limits)
 
 
-def _check_head(head: bytes, source: str, limits: Limits) -> None:
-    """A clear word on files that are often given by mistake; the decoder would only say 'invalid data'."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    kind = next((kind for magic, kind in _NOT_VIDEOS if text.startswith(magic)), None)
-    if kind is None and head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        kind = "an audio file"
-    if head.startswith(b"GIF8"):
+def _check_head(head: bytes, path: Path, source: str, limits: Limits) -> None:
+    """Raise VideoUnreadable for files that are often given by mistake; the decoder's own words say less."""
+    refused = refusal(head)
+    if refused is not None:
+        reason, hint = refused
+        raise VideoUnreadable(f"{source} {reason}.", hint=hint)
+    if head.startswith(b"GIF8") and len(head) >= _GIF_HEADER:
         width, height = struct.unpack_from("<HH", head, 6)
         limits.check_frame(width, height, source)
-    if kind is not None:
-        raise VideoUnreadable(f"{source} is {kind}, not a video.", hint=f"Read are {_CONTAINERS_READ}.")
+    with path.open("rb") as file:
+        if lacks_index(file):
+            raise VideoUnreadable(
+                f"{source} cannot be read as a video, as the index at the end is missing: the recording or "
+                "download was interrupted.",
+                hint="Copy or download it again. If the camera itself was interrupted, a repair tool such as "
+                "untrunc can rebuild the file with the help of an intact one of the same camera.",
+            )

@@ -283,6 +283,7 @@ class _Work:
             largest_gap_s=largest_gap(self._asked, frames.values()),
             sampling=self._wanted.spec.sampling,
             decoder=self._info.decoder,
+            offset_s=self._info.offset_s,
             skipped=(*notes, *_missing_note(missing)),
         )
 
