@@ -95,6 +95,9 @@ def info(result: VideoInfo) -> Iterator[str]:
         f"{result.average_fps:.3g} a second ({rate}), {clean_line(result.codec)} in "
         f"{clean_line(result.container)}, {result.size_bytes:,} bytes."
     )
+    if result.storage:
+        yield f"Pictures are stored as {result.storage}."
+    yield from result.adjusted
     for track in result.tracks:
         language = f" ({clean_line(track.language)})" if track.language else ""
         yield f"A track of {track.kind}, not given to the model: {clean_line(track.codec)}{language}."

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tarsier_tools.errors import UsageError, VideoUnreadable
-from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
+from tarsier_tools.media.base import AS_STORED, Deadline, Frame, Limits, VideoReader
 from tarsier_tools.media.pyav_reader import PyAVReader
 
 _CONTAINERS = ("mp4", "mov", "matroska", "webm", "flv")
@@ -39,7 +39,7 @@ class DecordReader(VideoReader):
         super().__init__(limits)
         self._decord = _import_decord()
         self._path = path
-        with PyAVReader(path, source=source, limits=limits) as facts:
+        with PyAVReader(path, source=source, limits=limits, rendering=AS_STORED) as facts:
             reason = _reason_to_refuse(facts)
         if reason:
             raise UsageError(

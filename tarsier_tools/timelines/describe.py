@@ -259,6 +259,8 @@ class _Work:
             "content": self._content,
             "kind": kind.__name__,
             "decoder": self._bench.settings.decoder,
+            "hdr": self._bench.settings.hdr,
+            "pixel_aspect": self._bench.settings.pixel_aspect,
             "version": tarsier_tools.__version__,
             **parameters,
         }
@@ -283,6 +285,7 @@ class _Work:
             largest_gap_s=largest_gap(self._asked, frames.values()),
             sampling=self._wanted.spec.sampling,
             decoder=self._info.decoder,
+            adjusted=self._info.adjusted,
             skipped=(*notes, *_missing_note(missing)),
         )
 
