@@ -163,8 +163,10 @@ class Facts:
     @classmethod
     def of(cls, stream: VideoStream) -> Facts:
         """The facts of a track of which nothing was decoded yet."""
-        context = stream.codec_context
-        return cls(Tags.of(context), context.codec_tag, stream.sample_aspect_ratio or Fraction(1))
+        context, declared = stream.codec_context, stream.sample_aspect_ratio
+        # PyAV 19 has a class of its own for ratios, and 0/1 for None.
+        aspect = Fraction(declared.numerator, declared.denominator) if declared else Fraction(1)
+        return cls(Tags.of(context), context.codec_tag, aspect)
 
 
 class Pictures:
@@ -199,7 +201,7 @@ class Pictures:
         self._aspect = self._usable_aspect(*upright)
         width, height = self._shown_size(*upright, turns)
         tags = Tags.of(first).filled_from(facts.tags)
-        hdr = self._dynamic_range(first, tags)
+        hdr = self._dynamic_range(tags)
         aspect = f"{facts.aspect.numerator}:{facts.aspect.denominator}"
         adjusted = []
         if not first.format.is_rgb and tags.nearest_matrix() != tags.matrix:
@@ -250,7 +252,7 @@ class Pictures:
             return Fraction(1)
         stretched = max(width / height * float(aspect), height / width / float(aspect))
         if not Fraction(1, _MOST_STRETCH) <= aspect <= _MOST_STRETCH or stretched > MAX_ASPECT:
-            self._note(f"The file declares pixels of {declared}, which cannot be: they count as square.")
+            self._note(f"The file declares pixels of {declared}: a mistake, so they count as square.")
             return Fraction(1)
         if self._rendering.pixel_aspect == "stored":
             self._note(f"Pixels are not square ({declared}), and the pictures are not stretched.")
@@ -264,13 +266,13 @@ class Pictures:
         grown, shrunk = ((wide, height), (width, high))[:: 1 if aspect >= 1 else -1]
         return grown if grown[0] * grown[1] <= self._limits.max_frame_pixels else shrunk
 
-    def _dynamic_range(self, first: VideoFrame, tags: Tags) -> str:
+    def _dynamic_range(self, tags: Tags) -> str:
         """HLG, PQ or Dolby Vision, "" for SDR; notes where colours are not as they should be."""
         if tags.hdr and self._rendering.hdr == "raw":
             self._note(f"The video is HDR ({tags.hdr}) and is shown as if it were SDR: its colours are pale.")
         if tags.hdr:
             return tags.hdr
-        dolby = self._facts.codec_tag in _DOLBY_TAGS or first.side_data.get("DOVI_METADATA") is not None
+        dolby = self._facts.codec_tag in _DOLBY_TAGS
         if not dolby or tags.transfer != _UNKNOWN:
             return ""
         self._note(
