@@ -260,7 +260,7 @@ class Pictures:
         return aspect
 
     def _shown_size(self, width: int, height: int, turns: int) -> tuple[int, int]:
-        """(width, height) with square pixels; the shorter side of a pixel grows, so that nothing is lost."""
+        """(width, height) with square pixels; one side grows, so that nothing is lost."""
         aspect = 1 / self._aspect if turns % 2 else self._aspect
         wide, high = max(1, round(width * aspect)), max(1, round(height / aspect))
         grown, shrunk = ((wide, height), (width, high))[:: 1 if aspect >= 1 else -1]
