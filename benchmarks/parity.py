@@ -29,6 +29,7 @@ from tarsier_tools.backends.tarsier2.inputs import MERGE, PixelRules, prefix_pos
 from tarsier_tools.backends.tarsier2.loading import load_model
 from tarsier_tools.config import Settings
 from tarsier_tools.errors import TarsierError
+from tarsier_tools.media.base import AS_STORED
 from tarsier_tools.media.reader import open_video
 from tarsier_tools.media.sampling import clip_bounds, uniform_indices
 from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, grid_size, resize
@@ -118,7 +119,7 @@ def _frames(report: Report, case: dict[str, Any], arrays: Any, videos: Path, bas
     video = videos / case["file"]
     if "file_sha256" in case and video.is_file():
         report.same("video file", hashlib.sha256(video.read_bytes()).hexdigest(), case["file_sha256"])
-    with open_video(video) as reader:
+    with open_video(video, rendering=AS_STORED) as reader:
         info = reader.info
         report.same("frame count", info.frame_count, case["total_frames"])
         if "avg_fps" in case:

@@ -143,6 +143,13 @@ class Settings(BaseSettings):
     )
     clip_cache_mb: int = Field(512, ge=0, description="Memory for decoded clips; 0 turns it off.")
 
+    hdr: Literal["tonemap", "raw"] = Field(
+        "tonemap", description="HLG and PQ are tone-mapped to SDR; raw: their numbers, as the reference does."
+    )
+    pixel_aspect: Literal["square", "stored"] = Field(
+        "square", description="Pictures are stretched as players do; stored: not, as the reference does."
+    )
+
     # Where videos may come from
     decoder: Literal["pyav", "decord"] = Field(
         "pyav", description="decord only to compare with the reference; needs the extra of that name."

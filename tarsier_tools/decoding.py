@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tarsier_tools.config import Settings
 from tarsier_tools.frames import FramesWanted, probe, view_frames, write_frames
 from tarsier_tools.media.clips import ClipSpec, DecodedClip, read_clip, read_clip_isolated
-from tarsier_tools.media.reader import Limits
+from tarsier_tools.media.reader import Limits, Rendering
 from tarsier_tools.media.shots import find_cuts, find_cuts_isolated
 from tarsier_tools.media.source import Source
 from tarsier_tools.media.subtitles import Subtitles
@@ -34,12 +34,13 @@ class Decoding:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = Limits.of(settings)
+        self._rendering = Rendering.of(settings)
         self._lock = threading.Lock()
         self._worker: DecodeWorker | None = None
 
     def info(self, source: Source) -> VideoInfo:
         """What is known of a video without decoding it."""
-        common = (source.path, source.name, self._settings.decoder, self._limits)
+        common = (source.path, source.name, self._settings.decoder, self._limits, self._rendering)
         if self._settings.isolate:
             info = self._isolated().call(probe, *common, timeout_s=self._limits.timeout_s)
         else:
@@ -48,7 +49,7 @@ class Decoding:
 
     def clip(self, source: Source, spec: ClipSpec, on_progress: Progress) -> DecodedClip:
         """The frames of a range of a video, as a model is shown them."""
-        how = self._how(source)
+        how = {**self._how(source), "rendering": self._rendering}
         if self._settings.isolate:
             on_progress(0, 1, "reading frames")
             return read_clip_isolated(
@@ -63,7 +64,12 @@ class Decoding:
 
         In the worker they come in batches, and progress is told between those.
         """
-        wanted: dict[str, Any] = {"specs": specs, "on_progress": on_progress, **self._how(source)}
+        wanted: dict[str, Any] = {
+            "specs": specs,
+            "on_progress": on_progress,
+            "rendering": self._rendering,
+            **self._how(source),
+        }
         if self._settings.isolate:
             timeout_s = self._limits.timeout_s
             yield from read_clips_isolated(self._isolated(), source.path, timeout_s=timeout_s, **wanted)
@@ -85,8 +91,8 @@ class Decoding:
         self, source: Source, wanted: FramesWanted, out_dir: Path, overwrite: bool, on_progress: Progress
     ) -> FrameSet:
         """Write frames of a video to files."""
-        decoder = self._settings.decoder
-        common = (source.path, source.name, wanted, out_dir, overwrite, decoder, self._limits)
+        how = (self._settings.decoder, self._limits, self._rendering)
+        common = (source.path, source.name, wanted, out_dir, overwrite, *how)
         if self._settings.isolate:
             on_progress(0, 1, "writing frames")
             written = self._isolated().call(write_frames, *common, timeout_s=self._limits.timeout_s)
@@ -98,7 +104,8 @@ class Decoding:
         self, source: Source, wanted: FramesWanted, max_bytes: int | None, on_progress: Progress
     ) -> FrameView:
         """Frames of a video as pictures in memory."""
-        common = (source.path, source.name, wanted, max_bytes, self._settings.decoder, self._limits)
+        how = (self._settings.decoder, self._limits, self._rendering)
+        common = (source.path, source.name, wanted, max_bytes, *how)
         if self._settings.isolate:
             on_progress(0, 1, "reading frames")
             view = self._isolated().call(view_frames, *common, timeout_s=self._limits.timeout_s)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tarsier_tools.errors import TimeRangeError, UsageError, VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.clips import Chosen, ClipSpec, Decoder, check_spec, choose_frames, largest_gap
-from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
+from tarsier_tools.media.reader import Frame, Limits, Rendering, VideoReader, open_video
 from tarsier_tools.media.sheet import contact_sheet, save_jpeg
 from tarsier_tools.media.transform import resize
 from tarsier_tools.results import Coverage, FrameImage, FrameSet, FrameView, Picture, VideoInfo
@@ -105,9 +105,9 @@ def frames_wanted(
     return wanted
 
 
-def probe(path: Path, source: str, decoder: Decoder, limits: Limits) -> VideoInfo:
+def probe(path: Path, source: str, decoder: Decoder, limits: Limits, rendering: Rendering) -> VideoInfo:
     """What is known of a video without decoding it. Raises VideoError and its kinds."""
-    with open_video(path, source=source, decoder=decoder, limits=limits) as reader:
+    with open_video(path, source=source, decoder=decoder, limits=limits, rendering=rendering) as reader:
         return reader.info
 
 
@@ -119,6 +119,7 @@ def write_frames(
     overwrite: bool,
     decoder: Decoder,
     limits: Limits,
+    rendering: Rendering,
     on_progress: Progress = no_progress,
 ) -> FrameSet:
     """Write frames to ``frame_<seconds>s.jpg`` and, if wanted, a contact sheet to ``sheet.jpg``.
@@ -134,7 +135,7 @@ def write_frames(
         UsageError: a file is there already or cannot be written.
         VideoUnreadable, VideoTooLarge: as the reader.
     """
-    with open_video(path, source=source, decoder=decoder, limits=limits) as reader:
+    with open_video(path, source=source, decoder=decoder, limits=limits, rendering=rendering) as reader:
         chosen = _choose(reader, wanted)
         names = _names(reader, chosen.indices)
         files = [*names.values(), *([SHEET_NAME] if wanted.sheet else [])]
@@ -143,7 +144,7 @@ def write_frames(
         shown: list[tuple[NDArray[np.uint8], float]] = []
         taken = _Taken()
         for frame in _sound(reader, chosen, "writing frames", on_progress):
-            image = _shrink(frame.image, wanted.max_side)
+            image = _squared(frame, wanted.max_side)
             file = out_dir / names[frame.index]
             save_jpeg(Image.fromarray(image), file)
             written.append(FrameImage(index=frame.index, time_s=frame.time_s, path=str(file)))
@@ -164,6 +165,7 @@ def view_frames(
     max_bytes: int | None,
     decoder: Decoder,
     limits: Limits,
+    rendering: Rendering,
     on_progress: Progress = no_progress,
 ) -> FrameView:
     """Frames as JPEG pictures in memory: one per frame, or with ``sheet`` one of them all.
@@ -179,12 +181,12 @@ def view_frames(
         VideoUnreadable, VideoTooLarge: as the reader; VideoTooLarge also when max_bytes cannot be kept.
     """
     side = _SHEET_FRAME_SIDE if wanted.sheet else wanted.max_side
-    with open_video(path, source=source, decoder=decoder, limits=limits) as reader:
+    with open_video(path, source=source, decoder=decoder, limits=limits, rendering=rendering) as reader:
         chosen = _choose(reader, wanted)
         shown: list[tuple[NDArray[np.uint8], float]] = []
         taken = _Taken()
         for frame in _sound(reader, chosen, "reading frames", on_progress):
-            shown.append((_shrink(frame.image, side), frame.time_s))
+            shown.append((_squared(frame, side), frame.time_s))
             taken.add(frame, shown[-1][0])
         coverage = taken.coverage(reader, chosen, source, wanted)
     times_s: list[float | None] = [time_s for _, time_s in shown]
@@ -238,6 +240,7 @@ class _Taken:
             sampling=wanted.sampling,
             decoder=reader.info.decoder,
             offset_s=reader.info.offset_s,
+            adjusted=reader.info.adjusted,
             skipped=(*chosen.notes, *reader.skipped),
         )
 
@@ -293,10 +296,21 @@ def _make_room(out_dir: Path, names: Iterable[str], *, overwrite: bool) -> None:
 def _shrink(image: NDArray[np.uint8], max_side: int | None) -> NDArray[np.uint8]:
     """The image with its longer side at most max_side pixels."""
     height, width, _ = image.shape
-    if max_side is None or max(height, width) <= max_side:
-        return image
-    scale = max_side / max(height, width)
-    return resize(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+    return resize(image, _shrunk((width, height), max_side))
+
+
+def _squared(frame: Frame, max_side: int | None) -> NDArray[np.uint8]:
+    """The frame's image with square pixels, and its longer side at most max_side of them."""
+    return resize(frame.image, _shrunk(frame.size, max_side))
+
+
+def _shrunk(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """(width, height) with the longer one at most max_side."""
+    width, height = size
+    if max_side is None or max(size) <= max_side:
+        return size
+    scale = max_side / max(size)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _limit(picture: Image.Image, max_side: int | None) -> None:

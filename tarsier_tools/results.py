@@ -42,9 +42,34 @@ class VideoInfo(_Result):
     source: str = Field(description="The path or URL as it was given.")
     container: str = Field(description="The container found in the bytes, not in the file's name.")
     codec: str = Field(description="As FFmpeg names it, for example h264.")
-    width: int = Field(description="Pixels, after rotation.")
-    height: int = Field(description="Pixels, after rotation.")
-    rotation: int = Field(description="Degrees that the picture is turned by for showing: 0, 90, 180 or 270.")
+    width: int = Field(description="Pixels of a picture as it is shown: upright, with square pixels.")
+    height: int = Field(description="Pixels of a picture as it is shown: upright, with square pixels.")
+    rotation: int = Field(
+        description="Degrees that the picture is turned by for showing, counter-clockwise: 0, 90, 180 or 270."
+    )
+    mirrored: bool = Field(
+        default=False, description="For showing, the picture is also mirrored left to right, once turned."
+    )
+    stored_size: tuple[int, int] | None = Field(
+        default=None, description="Width and height of a picture as it is stored; None for images."
+    )
+    pixel_aspect: str = Field(
+        default="1:1", description="Width to height of a stored pixel, as the file declares it."
+    )
+    bit_depth: int | None = Field(
+        default=None, description="Bits of a sample of a picture as it is stored; None for images."
+    )
+    hdr: Literal["", "HLG", "PQ", "Dolby Vision"] = Field(
+        default="", description="The kind of high dynamic range; empty for SDR."
+    )
+    transfer: str = Field(
+        default="", description="Transfer function, as FFmpeg names it, e.g. bt709; empty when not declared."
+    )
+    primaries: str = Field(default="", description="Colour primaries, as FFmpeg names them, in the same way.")
+    matrix: str = Field(default="", description="Matrix to RGB, as FFmpeg names it, in the same way.")
+    adjusted: tuple[str, ...] = Field(
+        default=(), description="What is done to the pictures before they are shown, one sentence each."
+    )
     duration_s: float = Field(ge=0, description="From the first frame to the end of the last.")
     frame_count: int = Field(ge=1, description="Frames that are shown.")
     average_fps: float = Field(gt=0, description="Frames per second over the whole video.")
@@ -61,6 +86,18 @@ class VideoInfo(_Result):
         "here count from the first frame: subtract this from a player's time.",
     )
 
+    @property
+    def storage(self) -> str:
+        """How pictures are stored, in a few words; empty for images."""
+        if self.stored_size is None:
+            return ""
+        width, height = self.stored_size
+        parts = [f"{width}x{height}", f"pixels {self.pixel_aspect}", f"{self.bit_depth} bits"]
+        parts.append(f"HDR ({self.hdr})" if self.hdr else "SDR")
+        declared = {"transfer": self.transfer, "primaries": self.primaries, "matrix": self.matrix}
+        parts += [f"{name} {value}" for name, value in declared.items() if value]
+        return ", ".join(parts)
+
 
 class Coverage(_Result):
     """What the model was really shown."""
@@ -73,6 +110,9 @@ class Coverage(_Result):
     largest_gap_s: float = Field(description="The longest stretch in the range of which nothing was seen.")
     sampling: SamplingMethod = Field(description="How the frames were chosen.")
     decoder: str = Field(description="What decoded them: pyav, decord or pillow.")
+    adjusted: tuple[str, ...] = Field(
+        default=(), description="What was done to the pictures before they were shown, one sentence each."
+    )
     skipped: tuple[str, ...] = Field(default=(), description="What was left out, one sentence each.")
     offset_s: float = Field(
         default=0.0,

@@ -100,6 +100,9 @@ def info(result: VideoInfo) -> Iterator[str]:
             f"The first frame is shown {seconds(result.offset_s)} s after a player's 0:00; times here count "
             "from the first frame, so subtract that from a time read off a player."
         )
+    if result.storage:
+        yield f"Pictures are stored as {result.storage}."
+    yield from result.adjusted
     for track in result.tracks:
         language = f" ({clean_line(track.language)})" if track.language else ""
         yield f"A track of {track.kind}, not given to the model: {clean_line(track.codec)}{language}."

@@ -384,7 +384,7 @@ GOOD: tuple[Good, ...] = (
     _video("10_bit.mkv", _track(pixels="yuv420p10le"), container="matroska"),
     _video("chroma_444_odd.mp4", _track(pixels="yuv444p", width=193, height=113)),
     _video("full_range.mp4", _track(pixels="yuvj420p")),
-    _video("anamorphic.mp4", _track(aspect=Fraction(64, 45))),
+    _video("anamorphic.mp4", _track(aspect=Fraction(64, 45)), size=(273, 112)),
     _video("tiny.mp4", _track(width=96, height=72, options=_x264("qp=12"))),
     _video("one_frame.mp4", _track(1)),
     _video("two_frames.mp4", _track(2)),

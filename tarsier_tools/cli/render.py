@@ -180,11 +180,14 @@ def video_info(result: VideoInfo) -> Iterator[Text]:
     kind = "variable" if result.variable_rate else "constant"
     rate = f"{result.average_fps:.3f} frames/s on average, {kind}"
     turned = f", turned by {result.rotation} degrees" if result.rotation else ""
+    turned += ", mirrored" if result.mirrored else ""
     rows = [
         ("video", clean_line(result.source)),
         ("container", clean_line(result.container)),
         ("codec", clean_line(result.codec)),
         ("picture", f"{result.width}x{result.height}{turned}"),
+        *([("stored", result.storage)] if result.storage else []),
+        *(("", note) for note in result.adjusted),
         ("duration", f"{format_time(result.duration_s, 3)} ({result.duration_s:.3f} s)"),
         ("frames", f"{result.frame_count}, {rate}"),
         ("size", f"{result.size_bytes:,} bytes"),
@@ -238,6 +241,8 @@ def _coverage(coverage: Coverage, look: Look) -> Iterator[Text]:
     yield _detail(
         "seen", f"{frames} from {scope}; {gap}; {coverage.sampling} sampling, {coverage.decoder}", look
     )
+    for adjusted in coverage.adjusted:
+        yield _detail("adjusted", adjusted, look)
     for skipped in coverage.skipped:
         yield _detail("skipped", clean_line(skipped), look)
 

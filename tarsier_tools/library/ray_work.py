@@ -39,7 +39,13 @@ class Work:
         self._unread: TarsierError | None = None
         self._done: dict[tuple[float, float], Kept | None] = {}
         settings = job.settings
-        key = {"content": content, "decoder": settings.decoder, "version": tarsier_tools.__version__}
+        key = {
+            "content": content,
+            "decoder": settings.decoder,
+            "hdr": settings.hdr,
+            "pixel_aspect": settings.pixel_aspect,
+            "version": tarsier_tools.__version__,
+        }
         folder = settings.cache_dir / _FOLDER
         self._plans = Journal(folder, {**key, "detector": shots.DETECTOR}, Planned, keep=True)
         self._kept = Journal(folder, {**key, "kind": "segments"}, Kept, keep=True)

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -102,6 +102,29 @@ class Limits:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How stored pictures become the ones that are shown. The defaults are those of Settings.
+
+    Attributes:
+        hdr: "tonemap" maps HDR (HLG, PQ) to SDR; "raw" takes its numbers for SDR.
+        pixel_aspect: "square" shows pictures as players do; "stored" takes pixels for square that are not.
+    """
+
+    hdr: Literal["tonemap", "raw"] = "tonemap"
+    pixel_aspect: Literal["square", "stored"] = "square"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rendering:
+        """The rendering that the settings ask for."""
+        return cls(hdr=settings.hdr, pixel_aspect=settings.pixel_aspect)
+
+
+DEFAULT_RENDERING = Rendering()
+AS_STORED = Rendering(hdr="raw", pixel_aspect="stored")
+"""The numbers of the file, as Tarsier2's own code takes them."""
+
+
 def too_slow(source: str, limit_s: float) -> VideoTooLarge:
     """The error for a time limit that was met."""
     return VideoTooLarge(
@@ -154,17 +177,26 @@ class Frame:
         time_s: its presentation time, seconds from the first frame shown.
         image: uint8 (height, width, 3), RGB, upright, contiguous.
         damaged: the data it was decoded from is corrupt, so parts of it may be wrong.
+        square_size: (width, height) that the image must be brought to for its pixels to be square; None for
+            the size that it has.
     """
 
     index: int
     time_s: float
     image: NDArray[np.uint8]
     damaged: bool = False
+    square_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             kind = f"{self.image.dtype} {self.image.shape}"
             raise ValueError(f"a frame must be uint8 (height, width, 3), got {kind}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture with square pixels."""
+        height, width, _ = self.image.shape
+        return self.square_size or (width, height)
 
     def __repr__(self) -> str:
         height, width, _ = self.image.shape

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tarsier_tools.errors import TimeRangeError, UsageError, VideoUnreadable
-from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
+from tarsier_tools.media.reader import DEFAULT_RENDERING, Frame, Limits, Rendering, VideoReader, open_video
 from tarsier_tools.media.sampling import plan
 from tarsier_tools.media.transform import MAX_PIXELS, fit_size, frame_budget, resize
 from tarsier_tools.results import Coverage, TimeRange, VideoInfo
@@ -76,6 +76,7 @@ def read_clip(
     spec: ClipSpec,
     decoder: Decoder = "pyav",
     limits: Limits | None = None,
+    rendering: Rendering = DEFAULT_RENDERING,
     on_progress: Progress = no_progress,
 ) -> DecodedClip:
     """Read the frames that the spec asks for, each shrunk to the pixel budget (resize 1).
@@ -87,6 +88,7 @@ def read_clip(
     Args:
         source: the path or URL as it was given, for results and messages.
         limits: what to decode at most; the reader's own defaults when None.
+        rendering: what is done to the pictures.
         on_progress: called after each frame; raising from it stops the reading.
 
     Raises:
@@ -96,7 +98,9 @@ def read_clip(
         VideoUnreadable, VideoTooLarge: as the reader; also when every frame wanted is damaged.
     """
     check_spec(spec)
-    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
+    with open_video(
+        path, source=source, decoder=decoder, limits=limits or Limits(), rendering=rendering
+    ) as reader:
         chosen = choose_frames(reader, spec)
         shown = Shown(frame_budget(len(chosen.indices), spec.max_pixels))
         for done, frame in enumerate(reader.read(chosen.indices), start=1):
@@ -127,6 +131,7 @@ def make_clip(reader: VideoReader, spec: ClipSpec, chosen: Chosen, shown: Shown)
         sampling=spec.sampling,
         decoder=info.decoder,
         offset_s=info.offset_s,
+        adjusted=info.adjusted,
         skipped=tuple(notes),
     )
     return DecodedClip(info, clip, coverage)
@@ -148,13 +153,14 @@ def read_clip_isolated(
     spec: ClipSpec,
     decoder: Decoder = "pyav",
     limits: Limits | None = None,
+    rendering: Rendering = DEFAULT_RENDERING,
     timeout_s: float,
 ) -> DecodedClip:
     """:func:`read_clip` in the worker process, for files of strangers.
 
     Raises what read_clip raises, and VideoTooLarge when the worker met its limit of time or memory.
     """
-    return worker.call(_read_in_worker, path, source, spec, decoder, limits, timeout_s=timeout_s)
+    return worker.call(_read_in_worker, path, source, spec, decoder, limits, rendering, timeout_s=timeout_s)
 
 
 def choose_frames(reader: VideoReader, spec: ClipSpec) -> Chosen:
@@ -188,9 +194,9 @@ def largest_gap(asked: TimeRange, times_s: Iterable[float]) -> float:
 
 
 def _read_in_worker(
-    path: Path, source: str, spec: ClipSpec, decoder: Decoder, limits: Limits | None
+    path: Path, source: str, spec: ClipSpec, decoder: Decoder, limits: Limits | None, rendering: Rendering
 ) -> DecodedClip:
-    return read_clip(path, source=source, spec=spec, decoder=decoder, limits=limits)
+    return read_clip(path, source=source, spec=spec, decoder=decoder, limits=limits, rendering=rendering)
 
 
 def check_spec(spec: ClipSpec) -> None:
@@ -266,7 +272,7 @@ class Shown:
             return
         height, width, _ = frame.image.shape
         if not self.images:
-            self._decoded_size, self._size = (width, height), fit_size(width, height, self.budget)
+            self._decoded_size, self._size = (width, height), fit_size(*frame.size, self.budget)
         self.reshaped += (width, height) != self._decoded_size
         self.images.append(shrink(frame.image, self._size))
         self.indices.append(frame.index)

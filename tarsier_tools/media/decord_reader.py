@@ -1,7 +1,8 @@
 """Decode with decord, for those who must have the very decoder that a recipe was made with.
 
 Only where it was measured to give the right frames: elsewhere it is refused, with the way out. Facts, times
-and packets come from PyAV, as decord reports times that were asked for instead of those it gives.
+and packets come from PyAV, as decord reports times that were asked for instead of those it gives. Pictures
+come as they are stored: HDR is not tone-mapped and pixels are not made square, and ``skipped`` says so.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from tarsier_tools.errors import UsageError, VideoUnreadable
-from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
+from tarsier_tools.media.base import AS_STORED, Deadline, Frame, Limits, VideoReader
 from tarsier_tools.media.pyav_reader import PyAVReader
 
 _CONTAINERS = ("mp4", "mov", "matroska", "webm", "flv")
 _CODECS = ("h264", "mpeg4", "vp8", "vp9", "mpeg2video", "mpeg1video")
+_MATRICES = ("", "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc")
 _BATCH = 16
 """Frames per call, so that the time limit is looked at in between."""
 
@@ -39,7 +41,7 @@ class DecordReader(VideoReader):
         super().__init__(limits)
         self._decord = _import_decord()
         self._path = path
-        with PyAVReader(path, source=source, limits=limits) as facts:
+        with PyAVReader(path, source=source, limits=limits, rendering=AS_STORED) as facts:
             reason = _reason_to_refuse(facts)
         if reason:
             raise UsageError(
@@ -108,6 +110,10 @@ def _reason_to_refuse(facts: PyAVReader) -> str:
         return f"files of the kind {info.container}"
     if info.codec not in _CODECS:
         return f"the codec {info.codec}"
+    if info.mirrored:
+        return "mirrored videos"
+    if info.matrix not in _MATRICES:
+        return f"the colour matrix {info.matrix}"
     if not table.shown.all():
         return "files with an edit list or hidden frames"
     if table.has_open_groups():

@@ -14,20 +14,19 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tarsier_tools.errors import VideoUnreadable
-from tarsier_tools.media.base import Deadline, Frame, Limits, VideoReader
+from tarsier_tools.media.base import Deadline, Frame, Limits, Rendering, VideoReader
 from tarsier_tools.media.packets import Run
 from tarsier_tools.media.pyav_beginning import find_beginning
 from tarsier_tools.media.pyav_feed import Feed
 from tarsier_tools.media.pyav_file import codec_of, describe, mapped_errors, opened
+from tarsier_tools.media.pyav_pictures import Facts, Pictures
 from tarsier_tools.media.pyav_scan import scan
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
-    from numpy.typing import NDArray
 
 _FIRST_TRIES = 8
 """Pictures that are tried before a video counts as one that cannot be decoded at all."""
@@ -40,11 +39,12 @@ class PyAVReader(VideoReader):
         path: the file.
         source: what the user typed.
         limits: what the file may cost.
+        rendering: what is done to its pictures.
 
     Raises VideoUnreadable or VideoTooLarge with the reason.
     """
 
-    def __init__(self, path: Path, *, source: str, limits: Limits) -> None:
+    def __init__(self, path: Path, *, source: str, limits: Limits, rendering: Rendering) -> None:
         super().__init__(limits)
         self._path = path
         self._source = source
@@ -59,6 +59,7 @@ class PyAVReader(VideoReader):
             beginning = find_beginning(path, source, limits, self.track, codec_of(stream), deadline)
             self.timeline = self.track.timeline()
             info = describe(container, stream, self.track, source)
+            facts = Facts.of(stream)
         if self.track.cut_short:
             self._note(f"The file is cut short: {self.track.cut_short}.")
         for note in (beginning, *self.track.notes, *self.track.losses(path, deadline)):
@@ -66,9 +67,8 @@ class PyAVReader(VideoReader):
                 self._note(note)
         self._lead = 0 if self.track.starts_whole else 1
         picture = self._any_picture(info.codec, deadline)
-        turns = _quarter_turns(picture)
-        width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
-        self.info = info.model_copy(update={"width": width, "height": height, "rotation": turns * 90})
+        self._pictures = Pictures(picture, facts, rendering, limits, self._note)
+        self.info = info.model_copy(update=self._pictures.info)
 
     def _any_picture(self, codec: str, deadline: Deadline) -> VideoFrame:
         """A picture, the first one if possible: only a decoded one tells how it is to be turned."""
@@ -115,11 +115,11 @@ class PyAVReader(VideoReader):
 
     def _decode(self, wanted: list[int], deadline: Deadline) -> Generator[Frame]:
         table = self.track.table
+        rgb = VideoReformatter()
         together = max if deadline.in_stretches else sum
         needed = together(run.end - run.start + 1 for run in table.plan(wanted, lead=self._lead))
         self._limits.check_decoded(needed, self._source)
         pending = deque(wanted)
-        rgb = VideoReformatter()
         with self._feed() as feed:
             while pending:
                 run = next(table.plan(pending, lead=self._lead))
@@ -131,7 +131,7 @@ class PyAVReader(VideoReader):
                         pending.popleft()  # it did not come out
                     if pending[0] == index:
                         pending.popleft()
-                        yield Frame(index, float(self.timeline[index]), self._image(picture, rgb), damaged)
+                        yield self._frame(index, picture, damaged, rgb)
                     if not pending or pending[0] > last:
                         break
                 else:
@@ -147,12 +147,7 @@ class PyAVReader(VideoReader):
         self._lead = 1
         return True
 
-    def _image(self, picture: VideoFrame, rgb: VideoReformatter) -> NDArray[np.uint8]:
+    def _frame(self, index: int, picture: VideoFrame, damaged: bool, rgb: VideoReformatter) -> Frame:
         self._limits.check_frame(picture.width, picture.height, self._source)
-        image = rgb.reformat(picture, format="rgb24").to_ndarray()
-        return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)), dtype=np.uint8)
-
-
-def _quarter_turns(picture: VideoFrame) -> int:
-    """Counter-clockwise quarter turns that make the picture upright."""
-    return round(picture.rotation / 90) % 4
+        image, size = self._pictures.shown(picture, rgb)
+        return Frame(index, float(self.timeline[index]), image, damaged, size)

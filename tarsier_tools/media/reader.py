@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from tarsier_tools.errors import VideoNotFound, VideoUnreadable
-from tarsier_tools.media.base import Frame, Limits, VideoReader
+from tarsier_tools.media.base import DEFAULT_RENDERING, Frame, Limits, Rendering, VideoReader
 from tarsier_tools.media.kinds import refusal
 from tarsier_tools.media.wholeness import lacks_index
 
-__all__ = ["Frame", "Limits", "VideoReader", "open_video"]
+__all__ = ["DEFAULT_RENDERING", "Frame", "Limits", "Rendering", "VideoReader", "open_video"]
 
 Decoder = Literal["pyav", "decord"]
 
@@ -26,7 +26,12 @@ _GIF_HEADER = 10
 
 
 def open_video(
-    path: Path, *, source: str | None = None, decoder: Decoder = "pyav", limits: Limits = _DEFAULT_LIMITS
+    path: Path,
+    *,
+    source: str | None = None,
+    decoder: Decoder = "pyav",
+    limits: Limits = _DEFAULT_LIMITS,
+    rendering: Rendering = DEFAULT_RENDERING,
 ) -> VideoReader:
     """Open a video file, an animation, a still image or a folder of images.
 
@@ -35,6 +40,7 @@ def open_video(
         source: what the user typed, for messages and results; the path when None.
         decoder: what decodes video files; images always go through Pillow.
         limits: what the file may cost.
+        rendering: what is done to the pictures of video files; decord always gives them as stored.
 
     Still images are videos of one frame; the images of a folder, sorted as people count (2 before 10),
     are shown for one second each.
@@ -77,7 +83,7 @@ def open_video(
         return DecordReader(path, source=source, limits=limits)
     from tarsier_tools.media.pyav_reader import PyAVReader
 
-    return PyAVReader(path, source=source, limits=limits)
+    return PyAVReader(path, source=source, limits=limits, rendering=rendering)
 
 
 def _check_head(head: bytes, path: Path, source: str, limits: Limits) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tarsier_tools.errors import UsageError, VideoUnreadable
+from tarsier_tools.media.base import AS_STORED
 from tarsier_tools.media.clips import Decoder
 from tarsier_tools.media.reader import Frame, Limits, VideoReader, open_video
 from tarsier_tools.results import TimeRange
@@ -79,7 +80,10 @@ def find_cuts(
 
     Raises UsageError when PySceneDetect is not installed; VideoError and its kinds as the reader.
     """
-    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
+    # A cut is one in any light and shape, and here every picture would have to be converted.
+    with open_video(
+        path, source=source, decoder=decoder, limits=limits or Limits(), rendering=AS_STORED
+    ) as reader:
         for done, stretch in enumerate(stretches):
 
             def on_frame(done: int = done) -> None:

@@ -24,7 +24,7 @@ from tarsier_tools.media.clips import (
     make_clip,
     nothing_undamaged,
 )
-from tarsier_tools.media.reader import Limits, VideoReader, open_video
+from tarsier_tools.media.reader import DEFAULT_RENDERING, Limits, Rendering, VideoReader, open_video
 from tarsier_tools.media.transform import fit_size, frame_budget, resize
 from tarsier_tools.types import Progress, no_progress
 
@@ -45,6 +45,7 @@ def read_clips(
     specs: Sequence[ClipSpec],
     decoder: Decoder = "pyav",
     limits: Limits | None = None,
+    rendering: Rendering = DEFAULT_RENDERING,
     on_progress: Progress = no_progress,
 ) -> Iterator[tuple[int, DecodedClip]]:
     """Many ranges of one video in one pass over the file, which may overlap and come in any order.
@@ -60,7 +61,7 @@ def read_clips(
     hold too much memory, VideoUnreadable when no clip at all can be read.
     """
     read = 0
-    for done in _read(path, source, specs, decoder, limits, on_progress):
+    for done in _read(path, source, specs, decoder, limits, rendering, on_progress):
         read += 1
         yield done
     _check_any(read, specs, source)
@@ -74,6 +75,7 @@ def read_clips_isolated(
     specs: Sequence[ClipSpec],
     decoder: Decoder = "pyav",
     limits: Limits | None = None,
+    rendering: Rendering = DEFAULT_RENDERING,
     on_progress: Progress = no_progress,
     timeout_s: float,
 ) -> Iterator[tuple[int, DecodedClip]]:
@@ -93,7 +95,9 @@ def read_clips_isolated(
     for numbers in _batches(specs):
         on_progress(done, len(specs), "reading frames")
         batch = [specs[number] for number in numbers]
-        clips = worker.call(_read_in_worker, path, source, batch, decoder, limits, timeout_s=timeout_s)
+        clips = worker.call(
+            _read_in_worker, path, source, batch, decoder, limits, rendering, timeout_s=timeout_s
+        )
         for place, clip in clips:
             read += 1
             yield numbers[place], clip
@@ -138,13 +142,16 @@ def _read(
     specs: Sequence[ClipSpec],
     decoder: Decoder,
     limits: Limits | None,
+    rendering: Rendering,
     on_progress: Progress,
 ) -> Iterator[tuple[int, DecodedClip]]:
     for spec in specs:
         check_spec(spec)
     if not specs:
         return
-    with open_video(path, source=source, decoder=decoder, limits=limits or Limits()) as reader:
+    with open_video(
+        path, source=source, decoder=decoder, limits=limits or Limits(), rendering=rendering
+    ) as reader:
         windows = [_window(reader, number, spec) for number, spec in enumerate(specs)]
         _check_memory(reader, windows)
         waiting = deque(sorted(windows, key=lambda window: (window.first, window.last, window.number)))
@@ -226,9 +233,14 @@ def _batches(specs: Sequence[ClipSpec]) -> Iterator[list[int]]:
 
 
 def _read_in_worker(
-    path: Path, source: str, specs: Sequence[ClipSpec], decoder: Decoder, limits: Limits | None
+    path: Path,
+    source: str,
+    specs: Sequence[ClipSpec],
+    decoder: Decoder,
+    limits: Limits | None,
+    rendering: Rendering,
 ) -> list[tuple[int, DecodedClip]]:
-    return list(_read(path, source, specs, decoder, limits, no_progress))
+    return list(_read(path, source, specs, decoder, limits, rendering, no_progress))
 
 
 def _check_any(read: int, specs: Sequence[ClipSpec], source: str) -> None:

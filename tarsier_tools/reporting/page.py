@@ -108,6 +108,10 @@ def _ground(result: Reportable, prompts: Sequence[str], of: int) -> Markup:
         ("About it", model.note or None),
         ("Seen", _seen(coverage)),
         (
+            "Adjusted",
+            tag("ul", *(tag("li", note) for note in coverage.adjusted)) if coverage.adjusted else None,
+        ),
+        (
             "Left out",
             tag("ul", *(tag("li", note) for note in coverage.skipped)) if coverage.skipped else None,
         ),

@@ -259,6 +259,8 @@ class _Work:
             "content": self._content,
             "kind": kind.__name__,
             "decoder": self._bench.settings.decoder,
+            "hdr": self._bench.settings.hdr,
+            "pixel_aspect": self._bench.settings.pixel_aspect,
             "version": tarsier_tools.__version__,
             **parameters,
         }
@@ -284,6 +286,7 @@ class _Work:
             sampling=self._wanted.spec.sampling,
             decoder=self._info.decoder,
             offset_s=self._info.offset_s,
+            adjusted=self._info.adjusted,
             skipped=(*notes, *_missing_note(missing)),
         )
 
