@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -483,19 +484,27 @@ def test_watching_passes_over_what_is_not_there(library: VideoLibrary, tmp_path:
 class TestFile:
     def test_a_later_form_is_refused_and_left_alone(self, tmp_path: Path) -> None:
         VideoLibrary(tmp_path, embedder="none").close()
-        with sqlite3.connect(tmp_path / FILE) as raw:
+        with closing(sqlite3.connect(tmp_path / FILE)) as raw:
             raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
         with pytest.raises(LibraryTooNew, match="later version"):
             VideoLibrary(tmp_path, embedder="none")
 
     def test_another_programs_database_is_refused(self, tmp_path: Path) -> None:
-        with sqlite3.connect(tmp_path / FILE) as raw:
+        with closing(sqlite3.connect(tmp_path / FILE)) as raw:
             raw.execute("CREATE TABLE cookies (name)")
         with pytest.raises(LibraryError, match="another program"):
             VideoLibrary(tmp_path, embedder="none")
         (tmp_path / FILE).write_bytes(b"garbage" * 1000)
         with pytest.raises(LibraryError, match=r"not a database.*damaged, or something else"):
             VideoLibrary(tmp_path, embedder="none")
+
+    def test_a_library_that_is_refused_is_closed(self, tmp_path: Path) -> None:
+        with VideoLibrary(tmp_path, embedder=Numbers("one"), new_embedder=True) as library:
+            library.reembed()
+        with pytest.raises(UsageError, match="made with the embedder one"):
+            VideoLibrary(tmp_path, embedder=Numbers("two"))
+        # The last connection that is closed removes what SQLite keeps beside its file.
+        assert [path.name for path in tmp_path.glob(f"{FILE}*")] == [FILE]
 
     def test_the_statements_of_every_migration_are_whole(self) -> None:
         for script in MIGRATIONS:
