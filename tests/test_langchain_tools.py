@@ -297,7 +297,7 @@ async def test_the_loop_stays_free_and_cancelling_a_call_stops_the_work() -> Non
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(stopped.wait(), 10)
+    await asyncio.wait_for(stopped.wait(), 60)
 
 
 def test_the_config_of_a_run_can_choose_the_service() -> None:
