@@ -611,6 +611,20 @@ def test_what_is_nearest_among_what_passes_a_filter_is_found(
         assert len(found) == min(3, len(expected))
 
 
+class OneMeaning(Numbers):
+    """An embedder to which all texts mean the same."""
+
+    def query(self, text: str) -> np.ndarray:
+        return np.array([1, 0], np.float32)
+
+
+def test_of_equal_vectors_those_that_were_taken_in_first_are_found(tmp_path: Path) -> None:
+    with VideoLibrary(tmp_path, embedder=OneMeaning()) as library:
+        (tmp_path / "all.jsonl").write_text("\n".join(a_line(number, "en") for number in range(300)))
+        library.import_(tmp_path / "all.jsonl")
+        assert [hit.passage.text for hit in library.search("nothing", k=4).hits] == ["0", "1", "2", "3"]
+
+
 def a_line(number: int, language: str) -> str:
     """A segment of a video of its own, as it is exported."""
     info = {"source": "x.mp4", "container": "mp4", "codec": "h264", "width": 8, "height": 8, "rotation": 0}
