@@ -42,7 +42,7 @@ def outcome(folder: Path, **variables: str) -> set[str]:
         env=clean | {"PYTHONPATH": str(CONFTEST.parent.parent)} | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     bad = set(re.findall(r"^(?:FAILED|ERROR) (test_\w+\.py)", done.stdout, re.MULTILINE))

@@ -580,7 +580,7 @@ def test_killed_at_any_moment_it_is_whole_and_goes_on(
 def test_two_processes_fill_one_library_together(tmp_path: Path, films: Path) -> None:
     both = [filling(tmp_path / "library", films, tmp_path / f"cache {number}") for number in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     with VideoLibrary(tmp_path / "library", embedder="none") as library:
         assert sorted(row.title for row in library.videos()) == ["a", "b", "c"]

@@ -254,8 +254,8 @@ class TestTime:
             backend.generate(ASKED)
 
     def test_a_server_that_is_slow_but_speaks_is_waited_for(self) -> None:
-        with failing(read_timeout_s=2.0) as (server, backend):
-            server.behaviour.per_token_s = 0.6
+        with failing(read_timeout_s=4.0) as (server, backend):
+            server.behaviour.per_token_s = 1.2
             assert (
                 len(backend.generate([Request(CLIP, "Describe the video.", max_new_tokens=4)])[0].logprobs)
                 == 4
