@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,10 +20,17 @@ def scene(seed: int) -> Scene:
     return random_scene(np.random.default_rng(seed), duration_s=8.0, n_events=2, n_idle=1)
 
 
+def scratch() -> Path:
+    """Return a new folder, which is removed when the program ends."""
+    made = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
 def film(seed: int = 3, path: Path | None = None) -> tuple[str, str]:
     """(path of a film, what happens in it first, in words)."""
     shown = scene(seed)
-    path = path or Path(tempfile.mkdtemp()) / "shapes.mp4"
+    path = path or scratch() / "shapes.mp4"
     write_mp4(path, shown.render(np.arange(0, shown.duration_s, 1 / 12), (224, 224)), fps=12)
     return str(path), event_phrase(shown.truth().events[0].fact)
 
@@ -40,7 +49,7 @@ def folder() -> Path:
         if not given.is_dir():
             sys.exit(f"There is no folder {given}.")
         return given
-    made = Path(tempfile.mkdtemp())
+    made = scratch()
     for seed in range(3):
         film(seed, made / f"film {seed}.mp4")
     return made
@@ -50,7 +59,7 @@ def long_films() -> Path:
     """The folder on the command line, or one with two films of three scenes each, numbered on: 0 to 5."""
     if sys.argv[1:]:
         return folder()
-    made = Path(tempfile.mkdtemp())
+    made = scratch()
     for first in (0, 3):
         scenes = [scene(first + number) for number in range(3)]
         times_s = np.arange(0, scenes[0].duration_s, 1 / 12)

@@ -10,10 +10,9 @@ English texts for Chinese questions. Real eyes: see describe_video.py.
 
 import re
 import sys
-import tempfile
 from typing import Any
 
-from film import long_films, questions
+from film import long_films, questions, scratch
 from langchain_core.language_models import BaseChatModel, SimpleChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -75,7 +74,7 @@ def main() -> None:
         print("No chat model is given: a stand-in repeats the first moment that was found.")
     with (
         VideoService() as service,
-        VideoLibrary(service.settings.library or tempfile.mkdtemp(), service=service) as library,
+        VideoLibrary(service.settings.library or scratch(), service=service) as library,
     ):
         library.add(long_films())
         retriever = TarsierLibraryRetriever(library=library, k=3, rewatch=True)

@@ -9,10 +9,9 @@ describe_video.py.
 """
 
 import re
-import tempfile
 from typing import ClassVar
 
-from film import long_films, questions
+from film import long_films, questions, scratch
 from llama_index.core.llms import LLM, CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
 from llama_index.core.query_engine import CitationQueryEngine
 from llama_index.retrievers.tarsier import TarsierLibraryRetriever
@@ -55,7 +54,7 @@ def main() -> None:
     print("No LLM is asked: a stand-in repeats the first source.")
     with (
         VideoService() as service,
-        VideoLibrary(service.settings.library or tempfile.mkdtemp(), service=service) as library,
+        VideoLibrary(service.settings.library or scratch(), service=service) as library,
     ):
         library.add(long_films())
         retriever = TarsierLibraryRetriever(library, similarity_top_k=3, rewatch=True)

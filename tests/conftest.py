@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,25 @@ REQUIRED = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs an accelerator; may skip unless TARSIER_REQUIRE_GPU=1")
+
+
+# torch keeps what it compiles for the next process.
+KEPT_BY_OTHERS = ("torchinductor_*",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give this process and its children a new temporary directory, which must be empty at the end."""
+    folder = tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        if "RAY_TMPDIR" not in os.environ:  # the paths of Ray's sockets have to be short
+            patch.setenv("RAY_TMPDIR", tempfile.gettempdir())
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            patch.setenv(name, str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
+    left = {path.name for path in folder.iterdir() if not any(map(path.match, KEPT_BY_OTHERS))}
+    assert not left, f"left in the temporary directory by some test: {sorted(left)}"
 
 
 @pytest.fixture(autouse=True)

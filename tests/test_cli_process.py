@@ -42,7 +42,7 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[byt
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=False,
         cwd=ROOT,
         env={**os.environ, **variables},
@@ -95,7 +95,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     assert child.stderr is not None
     child.stdout.close()  # as `| head -0` does, before anything is written
     errors = child.stderr.read().decode()
-    assert child.wait(timeout=60) == 1
+    assert child.wait(timeout=300) == 1
     child.stderr.close()
     assert errors == ""
 
@@ -136,7 +136,7 @@ def on_a_terminal(steps: int, *arguments: str) -> tuple[str, str, int]:
         pass
     finally:
         os.close(ours)
-    output, _ = child.communicate(timeout=60)
+    output, _ = child.communicate(timeout=300)
     return output.decode(), received.decode(), child.returncode
 
 
@@ -168,7 +168,7 @@ def test_ctrl_c_in_a_shell_stops_the_work_and_leaves_one_json_document() -> None
         try:
             assert b"backend: " in child.stderr.readline()  # from here on the signal may come at any time
             child.send_signal(signal.SIGINT)
-            output, errors = child.communicate(timeout=60)
+            output, errors = child.communicate(timeout=300)
         finally:
             child.kill()
     assert child.returncode == 130

@@ -37,12 +37,12 @@ def outcome(folder: Path, **variables: str) -> set[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TARSIER_", "PYTEST"))}
     options = ("-q", "-rfE", "-p", "no:cacheprovider", "--strict-markers", "--continue-on-collection-errors")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(folder)],
+        [sys.executable, "-m", "pytest", *options, f"--basetemp={folder / 'pytest'}", str(folder)],
         cwd=folder,
         env=clean | {"PYTHONPATH": str(CONFTEST.parent.parent)} | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     bad = set(re.findall(r"^(?:FAILED|ERROR) (test_\w+\.py)", done.stdout, re.MULTILINE))
@@ -66,6 +66,20 @@ def test_skips_are_allowed_and_no_setting_of_the_caller_reaches_a_test(suite: Pa
 
 def test_every_skip_but_for_want_of_an_accelerator_fails_where_all_tools_were_promised(suite: Path) -> None:
     assert outcome(suite, TARSIER_REQUIRE_ALL="1") == {"test_one.py", "test_marked.py", "test_module.py"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "tempfile.mkdtemp()",
+        "subprocess.run([sys.executable, '-c', 'import tempfile; tempfile.mkdtemp()'], check=True)",
+    ],
+)
+def test_a_run_that_leaves_something_in_the_temporary_directory_fails(code: str, tmp_path: Path) -> None:
+    (tmp_path / "test_left.py").write_text(
+        f"import subprocess, sys, tempfile\n\ndef test_it():\n    {code}\n"
+    )
+    assert outcome(tmp_path) == {"test_left.py"}
 
 
 def test_a_skip_for_want_of_an_accelerator_fails_where_one_was_promised(suite: Path) -> None:

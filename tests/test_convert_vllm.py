@@ -70,7 +70,7 @@ class Served:
                 "logprobs": True,
                 "return_token_ids": True,
             },
-            timeout=120,
+            timeout=600,
         )
         return here, reply.raise_for_status().json()
 
@@ -111,7 +111,7 @@ def test_a_question_without_a_video_is_put_in_the_same_chat_form(served: Served)
             served.server.base_url.removesuffix("/v1") + "/tokenize",
             headers={"Authorization": f"Bearer {served.server.key}"},
             json={"model": served.server.model, "messages": [{"role": "user", "content": content}]},
-            timeout=60,
+            timeout=300,
         )
         answers.append(reply.raise_for_status().json()["tokens"])
     form = served.backend._form

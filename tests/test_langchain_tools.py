@@ -214,7 +214,7 @@ def test_a_server_that_is_down_is_an_error_that_the_agent_survives() -> None:
 def test_importing_the_package_loads_no_model_no_graph_and_no_server() -> None:
     code = "import langchain_tarsier, sys; print({name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
     )
     loaded = set(ast.literal_eval(done.stdout))
     assert "langchain_core" in loaded
@@ -297,7 +297,7 @@ async def test_the_loop_stays_free_and_cancelling_a_call_stops_the_work() -> Non
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(stopped.wait(), 10)
+    await asyncio.wait_for(stopped.wait(), 60)
 
 
 def test_the_config_of_a_run_can_choose_the_service() -> None:

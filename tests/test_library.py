@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -483,19 +484,27 @@ def test_watching_passes_over_what_is_not_there(library: VideoLibrary, tmp_path:
 class TestFile:
     def test_a_later_form_is_refused_and_left_alone(self, tmp_path: Path) -> None:
         VideoLibrary(tmp_path, embedder="none").close()
-        with sqlite3.connect(tmp_path / FILE) as raw:
+        with closing(sqlite3.connect(tmp_path / FILE)) as raw:
             raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
         with pytest.raises(LibraryTooNew, match="later version"):
             VideoLibrary(tmp_path, embedder="none")
 
     def test_another_programs_database_is_refused(self, tmp_path: Path) -> None:
-        with sqlite3.connect(tmp_path / FILE) as raw:
+        with closing(sqlite3.connect(tmp_path / FILE)) as raw:
             raw.execute("CREATE TABLE cookies (name)")
         with pytest.raises(LibraryError, match="another program"):
             VideoLibrary(tmp_path, embedder="none")
         (tmp_path / FILE).write_bytes(b"garbage" * 1000)
         with pytest.raises(LibraryError, match=r"not a database.*damaged, or something else"):
             VideoLibrary(tmp_path, embedder="none")
+
+    def test_a_library_that_is_refused_is_closed(self, tmp_path: Path) -> None:
+        with VideoLibrary(tmp_path, embedder=Numbers("one"), new_embedder=True) as library:
+            library.reembed()
+        with pytest.raises(UsageError, match="made with the embedder one"):
+            VideoLibrary(tmp_path, embedder=Numbers("two"))
+        # The last connection that is closed removes what SQLite keeps beside its file.
+        assert [path.name for path in tmp_path.glob(f"{FILE}*")] == [FILE]
 
     def test_the_statements_of_every_migration_are_whole(self) -> None:
         for script in MIGRATIONS:
@@ -571,7 +580,7 @@ def test_killed_at_any_moment_it_is_whole_and_goes_on(
 def test_two_processes_fill_one_library_together(tmp_path: Path, films: Path) -> None:
     both = [filling(tmp_path / "library", films, tmp_path / f"cache {number}") for number in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     with VideoLibrary(tmp_path / "library", embedder="none") as library:
         assert sorted(row.title for row in library.videos()) == ["a", "b", "c"]
@@ -600,6 +609,20 @@ def test_what_is_nearest_among_what_passes_a_filter_is_found(
         expected = [number for number in range(2000) if passes(number)]
         assert sorted(int(hit.passage.text) for hit in found) == expected[: len(found)]
         assert len(found) == min(3, len(expected))
+
+
+class OneMeaning(Numbers):
+    """An embedder to which all texts mean the same."""
+
+    def query(self, text: str) -> np.ndarray:
+        return np.array([1, 0], np.float32)
+
+
+def test_of_equal_vectors_those_that_were_taken_in_first_are_found(tmp_path: Path) -> None:
+    with VideoLibrary(tmp_path, embedder=OneMeaning()) as library:
+        (tmp_path / "all.jsonl").write_text("\n".join(a_line(number, "en") for number in range(300)))
+        library.import_(tmp_path / "all.jsonl")
+        assert [hit.passage.text for hit in library.search("nothing", k=4).hits] == ["0", "1", "2", "3"]
 
 
 def a_line(number: int, language: str) -> str:

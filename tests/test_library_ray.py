@@ -439,7 +439,7 @@ class TestOnRay:
         _, said = command.communicate(timeout=ENOUGH_S)
         assert command.returncode == 130
         assert "Stopped before the end" in said
-        until = time.monotonic() + 20  # they end by themselves, a moment later
+        until = time.monotonic() + ENOUGH_S  # they end by themselves, a moment later
         while (left := of_environment(str(kept))) and time.monotonic() < until:
             time.sleep(0.1)
         assert left == []

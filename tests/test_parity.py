@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +21,18 @@ from tarsier2_kit import CHECKPOINT, GOLDEN, variant
 
 GIVEN, VIDEOS = GOLDEN / "given", GOLDEN / "videos"
 CASE = "short10_256x192"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def instruction_sets() -> list[str]:
+    """The names by which torch can be told to use less than the processor has, of those that it has."""
+    has = torch.cpu.get_capabilities()
+    return ["default", *(name for name, flag in (("avx2", "avx2"), ("avx512", "avx512_f")) if has.get(flag))]
 
 
 @pytest.fixture(scope="module")
 def parity() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "parity.py"
-    spec = importlib.util.spec_from_file_location("parity", path)
+    spec = importlib.util.spec_from_file_location("parity", BENCHMARKS / "parity.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,9 +44,9 @@ def parity() -> ModuleType:
 
 @pytest.fixture
 def compare(parity: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    def run(cases: Path, checkpoint: Path = CHECKPOINT, videos: Path = VIDEOS) -> tuple[int, str]:
+    def run(cases: Path, checkpoint: Path = CHECKPOINT, videos: Path = VIDEOS, *more: str) -> tuple[int, str]:
         arguments = ["--checkpoint", str(checkpoint), "--cases", str(cases), "--videos", str(videos)]
-        status = parity.main(arguments)
+        status = parity.main([*arguments, *more])
         return status, capsys.readouterr().out
 
     return run
@@ -49,10 +57,37 @@ def one_case() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return case, dict(np.load(GIVEN / f"{CASE}.npz"))
 
 
-def write_case(folder: Path, case: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+def in_float64() -> dict[str, np.ndarray]:
+    return dict(np.load(GIVEN / "float64" / f"{CASE}.npz"))
+
+
+def write_case(
+    folder: Path,
+    case: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    exact: dict[str, np.ndarray] | None = None,
+) -> Path:
     (folder / f"{CASE}.json").write_text(json.dumps(case), "utf-8")
     np.savez(folder / f"{CASE}.npz", **arrays)
+    if exact is not None:
+        (folder / "float64").mkdir()
+        np.savez(folder / "float64" / f"{CASE}.npz", **exact)
     return folder
+
+
+def run_script(name: str, cases: Path, **environment: str) -> str:
+    """What a script of benchmarks/ prints about a folder of cases, in a process of its own."""
+    arguments = ["--checkpoint", str(CHECKPOINT), "--cases", str(cases), "--videos", str(VIDEOS)]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / name), *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_every_recorded_run_of_the_reference_is_reproduced(compare: Callable[..., tuple[int, str]]) -> None:
@@ -69,9 +104,76 @@ def test_every_recorded_run_of_the_reference_is_reproduced(compare: Callable[...
         "greedy ids",
     ):
         assert sum(stage in line for line in lines) == 4, stage
+    assert sum("float64 logits within" in line for line in lines) == 4
     assert any("133 rows" in line for line in lines)
     assert any("84 rows" in line for line in lines)
     assert any("12 rows" in line for line in lines)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("instructions", instruction_sets())
+def test_the_reference_is_reproduced_with_every_instruction_set_of_this_processor(
+    instructions: str, threads: int, tmp_path: Path
+) -> None:
+    write_case(tmp_path, *one_case(), in_float64())
+    output = run_script("parity.py", tmp_path, ATEN_CPU_CAPABILITY=instructions, OMP_NUM_THREADS=str(threads))
+    assert output.startswith(f"ok       {CASE}")
+
+
+def test_the_recorded_float64_can_be_made_again(tmp_path: Path) -> None:
+    output = run_script("record_float64.py", write_case(tmp_path, *one_case()))
+    assert output.startswith(f"ok  {CASE}: reference from float64: logits 3.8e-05")
+    recorded, again = in_float64(), np.load(tmp_path / "float64" / f"{CASE}.npz")
+    assert set(again) == set(recorded)
+    for name, array in recorded.items():
+        np.testing.assert_allclose(again[name], array, rtol=0, atol=1e-9)
+
+
+def test_a_case_without_float64_is_compared_with_the_reference_alone(
+    tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    status, output = compare(write_case(tmp_path, *one_case()))
+    assert status == 0
+    assert "step logits within" in output
+    assert "float64" not in output
+
+
+def test_logits_further_from_float64_than_the_reference_are_found(
+    tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    case, arrays = one_case()
+    exact = in_float64()
+    for recorded in (arrays, exact):  # 2e-4 would be allowed if only the reference counted
+        recorded["p1_step_logits"][9, 5] += 2e-4
+    status, output = compare(write_case(tmp_path, case, arrays, exact))
+    assert status == 1
+    assert "float64 logits: 0.0002 off, the reference 3.8" in output
+
+
+def test_a_float64_record_of_something_else_is_found(
+    tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    exact = in_float64()
+    exact["p0_step_logits"][0, 0] += 1.0
+    status, output = compare(write_case(tmp_path, *one_case(), exact))
+    assert status == 1
+    assert "float64 logits: 1 from the reference" in output
+
+
+def test_bfloat16_is_within_its_own_bound_and_a_difference_is_found_there_too(
+    tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    case, arrays = one_case()
+    exact = in_float64()
+    write_case(tmp_path, case, arrays, exact)
+    status, output = compare(tmp_path, CHECKPOINT, VIDEOS, "--dtype", "bfloat16")
+    assert status == 0, output
+    assert "greedy ids" not in output
+    exact["p0_step_logits"][3, 3] += 2.5
+    np.savez(tmp_path / "float64" / f"{CASE}.npz", **exact)
+    status, output = compare(tmp_path, CHECKPOINT, VIDEOS, "--dtype", "bfloat16")
+    assert status == 1
+    assert "step logits: off by" in output
 
 
 def nudge(
@@ -98,8 +200,8 @@ def other_prompt(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("change", "stage"),
     [
-        (nudge("p0_step_logits", (31, 5), 2e-4), "step logits"),
-        (nudge("p1_prefill_last_logits", (7,), -2e-4), "prefill logits"),
+        (nudge("p0_step_logits", (31, 5), 5e-4), "step logits"),
+        (nudge("p1_prefill_last_logits", (7,), -5e-4), "prefill logits"),
         (nudge("p1_step_logits", (3, 3), float("nan")), "step logits"),
         (nudge("p0_generated_ids", (31,), 1), "greedy ids"),
         (nudge("p1_position_ids", (650, 1), 1), "positions"),

@@ -180,7 +180,7 @@ def loaded_by(statement: str) -> set[str]:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
         cwd=PACKAGE.parent,
     )

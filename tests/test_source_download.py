@@ -155,7 +155,7 @@ def test_questions_asked_at_once_about_one_address_download_it_once(server, sett
 
     def slowly(request: Request) -> None:
         entered.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         with_etag(request)
 
     server.routes["/a.mp4"] = slowly
@@ -171,12 +171,12 @@ def test_questions_asked_at_once_about_one_address_download_it_once(server, sett
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     threads[0].start()
-    assert entered.wait(20)
+    assert entered.wait(60)
     threads[1].start()
-    assert waiting.wait(20)
+    assert waiting.wait(60)
     go_on.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(set(found)) == 1
     assert [("If-None-Match" in headers) for _, headers in server.requests] == [False, True]
 
@@ -338,7 +338,7 @@ def test_a_server_that_never_ends_is_left_when_the_time_is_up(server, settings, 
 def test_a_server_that_falls_silent_is_unavailable(server, settings, monkeypatch):
     monkeypatch.setattr(download, "_TIMEOUT", download.httpx.Timeout(0.2))
     done = threading.Event()
-    server.routes["/a.mp4"] = lambda request: done.wait(20)
+    server.routes["/a.mp4"] = lambda request: done.wait(60)
     try:
         with pytest.raises(VideoUnavailable, match="did not answer in time") as caught:
             resolve(server.url("/a.mp4"), settings)

@@ -406,14 +406,14 @@ class TestProgress:
 
         def hold(done: int, total: int, message: str) -> None:
             inside.set()
-            assert go_on.wait(timeout=60)
+            assert go_on.wait(timeout=300)
 
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(backend.generate, [MIXED[0]], on_progress=hold)
-            assert inside.wait(timeout=60)
+            assert inside.wait(timeout=300)
             second = pool.submit(backend.generate, [MIXED[2]])
             go_on.set()
-            replies = first.result(timeout=60)[0], second.result(timeout=60)[0]
+            replies = first.result(timeout=300)[0], second.result(timeout=60)[0]
         same(replies[0], backend.generate([MIXED[0]])[0])
         same(replies[1], backend.generate([MIXED[2]])[0])
 

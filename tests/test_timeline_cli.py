@@ -136,7 +136,7 @@ def test_the_encoding_of_a_pipe_does_not_change_a_file_format(rooms: str) -> Non
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code, "caption", rooms, "--format", "csv"],
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=True,
         cwd=ROOT,
         env={"PYTHONIOENCODING": "ascii", "PATH": "", "PYTHONPATH": str(ROOT)},

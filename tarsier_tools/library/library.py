@@ -84,8 +84,12 @@ class VideoLibrary:
         self._embedder, self.notice = open_embedder(embedder)
         self._service = service
         self._store = open_store(address, create=create)
-        if not new_embedder:
-            self._check_embedder()
+        try:
+            if not new_embedder:
+                self._check_embedder()
+        except BaseException:
+            self._store.close()
+            raise
 
     # ------------------------------------------------------------ filling it
 

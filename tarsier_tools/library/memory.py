@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ class MemoryIndex:
         self._embed_passages, self._embed_query = embed_passages, embed_query
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self._connection.close)
         lexical.create(self._connection)
         self._passages: dict[int, Passage] = {}
         self._numbers: dict[str, int] = {}

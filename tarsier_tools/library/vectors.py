@@ -80,9 +80,13 @@ class Vectors:
 
 
 def _best(numbers: NDArray[np.int64], likeness: NDArray[np.float32], limit: int) -> list[int]:
+    """Return the rows that are most alike; of equals those with the smallest number, on every processor."""
     count = min(limit, len(numbers))
     if not count:
         return []
-    best = np.argpartition(-likeness, count - 1)[:count]
-    found: list[int] = numbers[best[np.argsort(-likeness[best], kind="stable")]].tolist()
+    distance = -likeness
+    # Not argpartition: which of several equals it takes depends on the processor.
+    among = np.flatnonzero(distance <= np.partition(distance, count - 1)[count - 1])
+    best = among[np.argsort(distance[among], kind="stable")][:count]
+    found: list[int] = numbers[best].tolist()
     return found
