@@ -93,7 +93,7 @@ def broken(measures: dict[str, float]) -> list[str]:
 
 
 def measure(frame: NDArray[np.uint8]) -> dict[str, float]:
-    """Measure one frame, by the names of :data:`LIMITS`; without the patches where the ground rules it out."""
+    """Measure one frame, by the names of :data:`LIMITS`; not the patches where the ground rules it out."""
     picture, detail = _reduced(frame)
     measures, ground = _ground(picture)
     measures["edges"] = _edges(frame)
@@ -266,7 +266,7 @@ def _holes(inside: NDArray[np.bool_]) -> int:
 
 
 def _connected(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
-    """The number of its connected part for every pixel of the mask, 0 elsewhere, and how many parts there are.
+    """Number the connected parts of a mask from 1: the number of each pixel, 0 elsewhere, and how many.
 
     Pixels are connected by their sides. Runs of each row are joined to those above that they touch.
     """
