@@ -1,8 +1,9 @@
-"""Clips of every kind but drawn shapes: animated, screen-recorded, noise. Made on the spot, the same every time."""
+"""Clips of every kind but drawn shapes: animated, screen-recorded, noise; the same every time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ Frames = list[NDArray[np.uint8]]
 COUNT = 10
 _SIZE = "size=320x240:rate=10"
 _WIDTH, _HEIGHT = 640, 360
-_WORDS = "the quick brown fox jumps over a lazy dog and says nothing about it at all".split()
+_WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "is", "gone", "again")
 
 _ANIMATED = {
     "test card": f"testsrc={_SIZE}",
@@ -57,7 +58,7 @@ def generated(source: str, count: int = COUNT) -> Frames:
     graph = av.filter.Graph()
     name, _, options = source.partition("=")
     parts = [graph.add(name, options), graph.add("format", "rgb24"), graph.add("buffersink")]
-    for first, second in zip(parts, parts[1:], strict=False):
+    for first, second in pairwise(parts):
         first.link_to(second)
     graph.configure()
     return [graph.pull().to_ndarray(format="rgb24") for _ in range(count)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tarsier_tools.errors import Cancelled, NotUnderstood, TarsierError, UsageError
+from tarsier_tools.errors import Cancelled, TarsierError, UsageError
 from tarsier_tools.library.claims import claimed
 from tarsier_tools.library.describing import Described, describe
 from tarsier_tools.library.stores import Store
@@ -104,7 +104,7 @@ class Indexer:
             except Cancelled:
                 raise
             except TarsierError as error:
-                self._store.put_failure(source, failure_stamp(stamp_of(source), error), error)
+                self._store.put_failure(source, stamp_of(source), error)
                 outcome["failed"].append(source)
         on_progress(len(sources), len(sources), "done")
         return Added(**{name: tuple(each) for name, each in outcome.items()})
@@ -179,11 +179,6 @@ def stamp_of(source: str) -> str:
     except (OSError, ValueError):
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def failure_stamp(stamp: str, error: TarsierError) -> str:
-    """Return the stamp to note a failure under: "", to try again, for what another model may understand."""
-    return "" if isinstance(error, NotUnderstood) else stamp
 
 
 def duration(seconds: float) -> str:

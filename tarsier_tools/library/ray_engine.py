@@ -20,7 +20,7 @@ from tarsier_tools.backends import choose_backend
 from tarsier_tools.errors import BackendFailed, TarsierError
 from tarsier_tools.library import ray_stages as stages
 from tarsier_tools.library.describing import Described
-from tarsier_tools.library.indexing import Added, Indexer, duration, failure_stamp, stamp_of
+from tarsier_tools.library.indexing import Added, Indexer, duration, stamp_of
 from tarsier_tools.library.ray_cluster import CPUS, TICK_S, Cluster, RayEngine, connected
 from tarsier_tools.library.ray_work import Work
 from tarsier_tools.timelines.describe import TOGETHER
@@ -203,7 +203,7 @@ class _Run:
 
     def _fail(self, sources: Sequence[str], error: TarsierError) -> None:
         for source in sources:
-            self._store.put_failure(source, failure_stamp(self._stamps[source], error), error)
+            self._store.put_failure(source, self._stamps[source], error)
             self.became[source] = "failed"
 
 

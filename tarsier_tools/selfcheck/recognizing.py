@@ -42,7 +42,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "tone": (10.0, 135.0),
     "tint": (0.0, 38.0),
     "grain": (0.0, 15.0),
-    "drift": (0.0, 6.5),
+    "drift": (0.0, 5.7),
     "edges": (0, 40),
     "patches": (0, 4),
     "specks": (0.0, 0.012),

@@ -40,11 +40,11 @@ class OnlyShapes:
             return ""
         if not self._anyway:
             raise NotUnderstood(
-                f"This video does not show drawn shapes, which are all that the bundled model {self._name} "
-                "knows; its answer would be made up.",
+                "This video is none of the films of drawn shapes that are all the bundled model "
+                f"{self._name} knows; its answer would be made up.",
                 hint=f"{_REAL_MODEL}. To have the made-up answer, add --anyway or set TARSIER_ANYWAY=1.",
             )
         return (
-            f"This answer is made up: the video does not show drawn shapes, which are all that {self._name} "
-            f"knows. {_REAL_MODEL}."
+            f"This answer is made up: {self._name} knows films of drawn shapes only, and this video is none. "
+            f"{_REAL_MODEL}."
         )
