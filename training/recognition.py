@@ -50,28 +50,31 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=300, help="shapes films")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--filmed", type=Path, nargs="*", default=[], help="videos of the real world")
+    parser.add_argument("--crf", type=int, nargs="+", default=QUALITIES, help="of the encodings")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     options = parser.parse_args()
     rows: list[Row] = []
     reach: Extremes = {}
     spent: list[float] = []
     for kind, name, frames in (*others(), *filmed(options.filmed)):
-        for crf in QUALITIES:
+        for crf in options.crf:
             (clip,) = through(frames, crf, 10, ((None, None),))
             rows.append((kind, name, crf, not any(broken(measure(frame)) for frame in clip)))
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         try:
-            for some, extremes, seconds in pool.map(partial(shapes, options.seed), range(options.clips)):
+            for some, extremes, seconds in pool.map(
+                partial(shapes, options.seed, options.crf), range(options.clips)
+            ):
                 rows += some
                 spent += seconds
                 for name, (low, high) in extremes.items():
                     reach[name] = _wider(reach.get(name), low, high)
         except KeyboardInterrupt:  # what is measured by then is worth knowing
             pool.shutdown(wait=False, cancel_futures=True)
-    print(tables(rows, reach, spent), flush=True)
+    print(tables(options.crf, rows, reach, spent), flush=True)
 
 
-def shapes(seed: int, number: int) -> tuple[list[Row], Extremes, list[float]]:
+def shapes(seed: int, qualities: Sequence[int], number: int) -> tuple[list[Row], Extremes, list[float]]:
     """One film: whole, and one frame of it, at every quality."""
     rows: list[Row] = []
     reach: Extremes = {}
@@ -80,7 +83,7 @@ def shapes(seed: int, number: int) -> tuple[list[Row], Extremes, list[float]]:
     frames = list(scene.render(np.arange(round(scene.duration_s * FPS)) / FPS, size))
     start = float(np.random.default_rng(number).uniform(0, scene.duration_s - 0.2))
     ranges = ((None, None), (start, start + 1.5 / FPS))
-    for crf in QUALITIES:
+    for crf in qualities:
         for part, clip in zip(("whole", "a moment"), through(frames, crf, FPS, ranges), strict=True):
             began = time.perf_counter()
             measures = [measure(frame) for frame in clip]
@@ -153,13 +156,13 @@ def _wider(known: tuple[float, float] | None, low: float, high: float) -> tuple[
     return (low, high) if known is None else (min(known[0], low), max(known[1], high))
 
 
-def tables(rows: Sequence[Row], reach: Extremes, spent: Sequence[float]) -> str:
+def tables(qualities: Sequence[int], rows: Sequence[Row], reach: Extremes, spent: Sequence[float]) -> str:
     """Everything as Markdown."""
-    heads = " | ".join(f"crf {crf}" for crf in QUALITIES)
-    lines = [f"| taken for shapes | {heads} |", "|---|" + "---|" * len(QUALITIES)]
+    heads = " | ".join(f"crf {crf}" for crf in qualities)
+    lines = [f"| taken for shapes | {heads} |", "|---|" + "---|" * len(qualities)]
     for kind in dict.fromkeys(row[0] for row in rows):
         cells = []
-        for crf in QUALITIES:
+        for crf in qualities:
             found = [right for a_kind, _, quality, right in rows if (a_kind, quality) == (kind, crf)]
             cells.append(f"{sum(found)} of {len(found)}")
         lines.append(f"| {kind} | {' | '.join(cells)} |")
@@ -171,7 +174,7 @@ def tables(rows: Sequence[Row], reach: Extremes, spent: Sequence[float]) -> str:
     for name, (low, high) in LIMITS.items():
         least, most = reach.get(name, (float("nan"), float("nan")))
         lines.append(f"| {name} | {least:.3g} to {most:.3g} | {low:g} to {high:g} |")
-    milliseconds = 1000 * np.median(spent)
+    milliseconds = 1000 * float(np.median(spent)) if spent else float("nan")
     lines += ["", f"A clip of {FRAMES} frames takes {milliseconds:.1f} ms (median)."]
     return "\n".join(lines)
 
