@@ -118,13 +118,13 @@ def test_a_calibration_is_refused(videos: VideoService, other: Path) -> None:
 def test_a_library_notes_the_refusal_and_tries_again_the_next_time(
     videos: VideoService, other: Path, tmp_path: Path
 ) -> None:
-    with VideoLibrary(tmp_path / "library", service=videos, embedder=None) as library:
+    with VideoLibrary(tmp_path / "library", service=videos, embedder="none") as library:
         for _ in range(2):
             assert library.add(other).failed == (str(other),)
     model = ScriptedBackend(["A test card."])
     with (
         VideoService(videos.settings, model) as real,
-        VideoLibrary(tmp_path / "library", service=real, embedder=None) as library,
+        VideoLibrary(tmp_path / "library", service=real, embedder="none") as library,
     ):
         assert library.add(other).described == (str(other),)
 
@@ -132,7 +132,7 @@ def test_a_library_notes_the_refusal_and_tries_again_the_next_time(
 def test_a_passage_made_anyway_carries_the_warning_into_every_index(
     careless: VideoService, other: Path, tmp_path: Path
 ) -> None:
-    with VideoLibrary(tmp_path / "library", service=careless, embedder=None) as library:
+    with VideoLibrary(tmp_path / "library", service=careless, embedder="none") as library:
         library.add(other)
         (hit,) = library.search("made up").hits
     assert hit.passage.text.startswith(CAUTION)

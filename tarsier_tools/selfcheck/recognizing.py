@@ -30,10 +30,12 @@ _DIFFERENT = 18.0
 """Levels of 0..255 by which a pixel differs from the ground and counts as part of a patch."""
 _SPECK = 6
 """Pixels of 60 x 60 below which a patch is a speck: what a codec leaves beside an edge."""
-_STRONG = 40.0
-"""Levels by which a patch differs from the ground before its form and colour are judged."""
+_STRONG = 72.0
+"""Levels by which a patch differs from the ground before its form and colour are judged.
 
-_HARD = 48
+A white shape that appears on grain is less than that while the cells below it cannot be told from it."""
+
+_HARD = 90
 """Levels by which pixels that lie together differ at the edge of something that is not faint."""
 
 LIMITS: dict[str, tuple[float, float]] = {
@@ -42,11 +44,11 @@ LIMITS: dict[str, tuple[float, float]] = {
     "tone": (10.0, 135.0),
     "tint": (0.0, 38.0),
     "grain": (0.0, 15.0),
-    "drift": (0.0, 5.7),
+    "drift": (0.0, 7.0),
     "edges": (0, 40),
     "patches": (0, 4),
-    "specks": (0.0, 0.012),
-    "faint": (0.0, 0.2),
+    "specks": (0.0, 0.015),
+    "faint": (0.0, 0.35),
     "stray": (0, 8),
     "border": (0, 4),
     "largest": (0.0, 0.16),
@@ -64,7 +66,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 - ``grain``: standard deviation of the steps between cells, in levels; ``drift``: the part of it that
   neighbours share, which is small for the world's grain and large for light and shade.
 - ``edges``: jumps of more than 24 levels between neighbours in the row that has most of them.
-- ``patches``: how many stand out by 40 levels or more; ``largest``: the largest one's share of the picture.
+- ``patches``: how many stand out by 72 levels or more; ``largest``: the largest one's share of the picture.
 - ``specks``, ``faint``: share of the picture in patches too small or too faint to be judged.
 - ``stray``: parts with a hard edge that are not near a patch; ``border``: pixels of patches at the border.
 - ``off_color``: distance of a patch's colour, in RGB, from the nearest mix of its ground and a colour.
