@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from corpus_other import generated
+from mcp_kit import client, server, structured, text_of
 from typer.testing import CliRunner
 
 from tarsier_tools import NotUnderstood, Settings, VideoService, VideoTools, tool_text
-from tarsier_tools.backends import TINY_FOLDER
+from tarsier_tools.backends import TINY_FOLDER, open_backend
 from tarsier_tools.backends.scripted import ScriptedBackend
 from tarsier_tools.calibrating import Example
 from tarsier_tools.cli.app import app
@@ -167,6 +168,20 @@ def test_a_film_of_shapes_is_answered_without_a_warning(videos: VideoService, tm
     write_mp4(path, scene.render(np.arange(0, 3, 0.1), (224, 224)), 10, crf=35)
     for way in WAYS.values():
         assert way(videos, path).caution == ""
+
+
+@pytest.mark.parametrize("anyway", [False, True])
+async def test_over_mcp_it_refuses_unless_the_setting_says_otherwise(anyway: bool, other: Path) -> None:
+    settings = Settings(backend="tiny", device="cpu", anyway=anyway, max_new_tokens=8)
+    with open_backend(settings) as model, server(other.parent, model) as served:
+        async with client(served, "legacy") as connected:
+            result = await connected.call_tool("caption_video", {"video": other.name})
+    assert result.is_error is not anyway
+    if anyway:
+        assert text_of(result).startswith(f"WARNING: {CAUTION}")
+        assert structured(result)["result"]["caution"].startswith(CAUTION)
+    else:
+        assert "set TARSIER_MODEL to a Tarsier2 checkpoint" in text_of(result)
 
 
 class TestOnTheCommandLine:
