@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tarsier_tools import parse
 from tarsier_tools.errors import BackendRejected, ReplyError
 from tarsier_tools.grounding import Asked
-from tarsier_tools.types import Completion, Progress, Request, ScoreRequest, Usage
+from tarsier_tools.types import Completion, Progress, Request, ScoreRequest, Scores, Usage
 
 WRITTEN_TOKENS = 16
 """Enough for a letter or a word, with what some models put before it."""
@@ -21,12 +21,14 @@ class Chosen:
     Attributes:
         best: its place among the options.
         shares: the share of probability of each; () when the choice was read from what the model wrote.
+        caution: what a reader must know first, "" for nothing.
     """
 
     best: int
     shares: tuple[float, ...]
     usage: Usage
     warnings: tuple[str, ...] = ()
+    caution: str = ""
 
 
 def generate(asked: Asked, prompt: str, max_new_tokens: int, on_progress: Progress) -> Completion:
@@ -38,15 +40,15 @@ def generate(asked: Asked, prompt: str, max_new_tokens: int, on_progress: Progre
 
 def score(
     asked: Asked, prompt: str, candidates: tuple[str, ...], prefix: str, on_progress: Progress
-) -> tuple[tuple[float, ...], Usage]:
-    """The share of probability of each candidate reply, and what it cost.
+) -> tuple[tuple[float, ...], Scores]:
+    """The share of probability of each candidate reply, and the scores that it comes from.
 
     Raises BackendError and its kinds, and ReplyError when the scores are no numbers.
     """
     request = ScoreRequest(asked.seen.decoded.clip, prompt, candidates, reply_prefix=prefix)
     (scores,) = asked.backend.score([request], on_progress=on_progress)
     try:
-        return parse.probabilities(scores.logprobs), scores.usage
+        return parse.probabilities(scores.logprobs), scores
     except ValueError as error:
         raise ReplyError(
             f"The model's scores cannot be used: {error}.",
@@ -71,22 +73,24 @@ def choose(
     Raises as :func:`score`, and ReplyError when what the model wrote names none of the options.
     """
     try:
-        shares, usage = score(asked, prompt, letters or tuple(options), prefix, on_progress)
+        shares, scores = score(asked, prompt, letters or tuple(options), prefix, on_progress)
     except BackendRejected:
         if asked.backend.info.scoring == "texts":
             raise
     else:
-        return Chosen(max(range(len(shares)), key=shares.__getitem__), shares, usage)
+        best = max(range(len(shares)), key=shares.__getitem__)
+        return Chosen(best, shares, scores.usage, caution=scores.caution)
     completion = generate(asked, prompt, WRITTEN_TOKENS, on_progress)
-    best = parse.chosen(completion.text, options, letters)
-    if best is None:
+    written = parse.chosen(completion.text, options, letters)
+    if written is None:
         raise ReplyError(
             f"The model wrote none of the answers to choose from: {parse.quote(completion.text)}.",
             hint="Ask without choices and yes_no, or use a server that gives probabilities.",
         )
     return Chosen(
-        best,
+        written,
         (),
         completion.usage,
         (f"The server gives no probabilities; the model wrote {parse.quote(completion.text)}.",),
+        completion.caution,
     )

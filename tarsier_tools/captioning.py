@@ -44,5 +44,11 @@ def describe(
         checked=checked.coverage if checked else None,
         score_kind=checked.score_kind if checked else "",
         finish_reason=completion.finish_reason,
-        **ground(asked, prompt, (completion.usage, *(checked.usages if checked else ())), warnings),
+        **ground(
+            asked,
+            prompt,
+            (completion.usage, *(checked.usages if checked else ())),
+            warnings,
+            (completion.caution, *(checked.cautions if checked else ())),
+        ),
     )

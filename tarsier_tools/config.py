@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         2048, ge=0, description="Memory for clips the model has seen; 0 turns it off."
     )
 
+    anyway: bool = Field(
+        False, description="Let the bundled model, which knows drawn shapes only, answer about other videos."
+    )
+
     # A model on a server
     base_url: str | None = Field(
         None, description="Of an OpenAI-compatible API, with or without /v1: http://127.0.0.1:8000/v1."

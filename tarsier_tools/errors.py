@@ -13,6 +13,7 @@
       BackendError                the model cannot answer
         BackendUnavailable        something is missing: an extra, weights, memory, a server
         BackendRejected           the request itself was refused: too long, not supported
+          NotUnderstood           the clip shows what the model was never taught
         BackendTimeout            a server took longer than it may (retryable)
         BackendFailed             the model broke while it worked (retryable)
       ReplyError                  the model's text could not be read as asked for
@@ -101,6 +102,10 @@ class BackendUnavailable(BackendError):
 
 class BackendRejected(BackendError):
     """The request itself was refused, for example because it is too long."""
+
+
+class NotUnderstood(BackendRejected):
+    """The clip shows what the model was never taught, so that whatever it says would be made up."""
 
 
 class BackendTimeout(BackendError):

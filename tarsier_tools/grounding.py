@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,9 @@ def language_warnings(backend: Backend, language: Language) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def ground(asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequence[str]) -> dict[str, Any]:
+def ground(
+    asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequence[str], cautions: Sequence[str]
+) -> dict[str, Any]:
     """What an answer about one clip carries, as keyword arguments of its class."""
     seen, now = asked.seen, time.perf_counter()
     return carried(
@@ -101,6 +103,7 @@ def ground(asked: Asked, prompt: str, usages: Sequence[Usage], warnings: Sequenc
             prefix_cached=usages[0].cached_tokens > 0,
         ),
         warnings=(*seen.warnings, *warnings),
+        cautions=cautions,
     )
 
 
@@ -114,9 +117,15 @@ def carried(
     usages: Sequence[Usage],
     timings: Timings,
     warnings: Sequence[str],
+    cautions: Iterable[str],
 ) -> dict[str, Any]:
-    """What every answer carries, about one clip or many, as keyword arguments of its class."""
+    """What every answer carries, about one clip or many, as keyword arguments of its class.
+
+    Args:
+        cautions: those of all replies that the answer is made of.
+    """
     info = backend.info
+    caution = next(filter(None, cautions), "")
     return {
         "video": given,
         "prompt": prompt,
@@ -137,5 +146,6 @@ def carried(
             completion_tokens=sum(usage.completion_tokens for usage in usages),
         ),
         "timings": timings,
-        "warnings": (*warnings, *language_warnings(backend, language)),
+        "warnings": (*filter(None, [caution]), *warnings, *language_warnings(backend, language)),
+        "caution": caution,
     }

@@ -125,13 +125,15 @@ def read_passages(
     elif by == "segments":
         timeline = service.timeline(video, on_progress=on_progress, **asked)
         duration_s = timeline.coverage.video_duration_s
-        parts = _written(timeline.segments, "caption", timeline.language, timeline.model.name)
+        parts = _written(
+            timeline.segments, "caption", timeline.language, timeline.model.name, timeline.caution
+        )
     else:
         caption = service.caption(
             video, detail="events" if by == "events" else "full", on_progress=on_progress, **asked
         )
         duration_s, whole = caption.coverage.video_duration_s, caption.coverage.asked
-        written = (caption.language, caption.model.name)
+        written = (caption.language, caption.model.name, caption.caution)
         if caption.events:
             parts = _written(caption.events, "event", *written)
         else:
@@ -142,14 +144,22 @@ def read_passages(
 
 
 def caption_passages(
-    content: str, video: str, duration_s: float, segments: Sequence[Segment], *, language: str, model: str
+    content: str,
+    video: str,
+    duration_s: float,
+    segments: Sequence[Segment],
+    *,
+    language: str,
+    model: str,
+    caution: str = "",
 ) -> tuple[Passage, ...]:
     """The captions of segments as :func:`read_passages` gives them, for whoever has them already.
 
     Args:
         content: the hex SHA-256 of the video's bytes.
+        caution: as of the timeline.
     """
-    parts = _written(segments, "caption", language, model)
+    parts = _written(segments, "caption", language, model, caution)
     return tuple(_passages(uuid.uuid5(_NAMESPACE, content), video, duration_s, parts))
 
 
@@ -165,10 +175,14 @@ class _Part:
     model: str
 
 
-def _written(segments: Sequence[Segment], kind: Kind, language: str, model: str) -> Iterator[_Part]:
+def _written(
+    segments: Sequence[Segment], kind: Kind, language: str, model: str, caution: str
+) -> Iterator[_Part]:
+    """Make parts of segments; a caution goes before every text, which will be read without the others."""
     for each in segments:
         if each.text:
-            yield _Part(each.start_s, each.end_s, kind, each.text, language, model)
+            text = f"{caution} {each.text}".lstrip()
+            yield _Part(each.start_s, each.end_s, kind, text, language, model)
 
 
 def _of_subtitles(found: Sequence[Subtitles], start_s: float | None, end_s: float | None) -> Iterator[_Part]:

@@ -155,6 +155,11 @@ class _Grounded(_Result):
     usage: Usage = Field(description="Tokens of all requests that this call made.")
     timings: Timings = Field(description="Where the time went, and what came from a cache.")
     warnings: tuple[str, ...] = Field(default=(), description="What to know before trusting it; sentences.")
+    caution: str = Field(
+        default="",
+        description="What to know before reading it: the model was never taught such videos. Mostly empty; "
+        "otherwise also the first of the warnings.",
+    )
 
 
 class Segment(_Result):

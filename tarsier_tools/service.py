@@ -155,7 +155,9 @@ class VideoService:
                 text=completion.text.strip(),
                 method="generated",
                 finish_reason=completion.finish_reason,
-                **ground(asked, prompt, (completion.usage,), reply_warnings(completion)),
+                **ground(
+                    asked, prompt, (completion.usage,), reply_warnings(completion), (completion.caution,)
+                ),
             )
         if options is None:
             options = prompts.yes_no_words(tag)
@@ -176,7 +178,7 @@ class VideoService:
                 for letter, option, share in zip(letters, options, chosen.shares, strict=False)
             ),
             score=chosen.shares[chosen.best] if chosen.shares else None,
-            **ground(asked, prompt, (chosen.usage,), chosen.warnings),
+            **ground(asked, prompt, (chosen.usage,), chosen.warnings, (chosen.caution,)),
         )
 
     @overload

@@ -35,6 +35,7 @@ _NAMED = 20
 
 def caption(result: Caption) -> Iterator[str]:
     """The description or its events, the statements that are in doubt, and what was seen."""
+    yield from _cautions(result.caution)
     if result.events:
         for event in result.events:
             yield f"{span(event.start_s, event.end_s)}: {clean_line(event.text)}"
@@ -42,20 +43,22 @@ def caption(result: Caption) -> Iterator[str]:
         yield clean_line(result.text) or "(The model wrote nothing.)"
     if result.statements:
         yield from _checked(result.statements, result.score_kind)
-    yield from _grounds(result.coverage, result.model, result.warnings)
+    yield from _grounds(result.coverage, result.model, result.warnings, result.caution)
 
 
 def answer(result: Answer) -> Iterator[str]:
     """The answer, the probabilities of the choices, and what was seen."""
+    yield from _cautions(result.caution)
     yield clean_line(result.text) or "(The model wrote nothing.)"
     if result.choices:
         shares = ", ".join(f"{clean_line(choice.text)} {choice.probability:.2f}" for choice in result.choices)
         yield f"Share of the model's probability, not calibrated: {shares}."
-    yield from _grounds(result.coverage, result.model, result.warnings)
+    yield from _grounds(result.coverage, result.model, result.warnings, result.caution)
 
 
 def localizations(results: Sequence[Localization]) -> Iterator[str]:
     """For each event when it happens, or that it was not found; then what was seen."""
+    yield from _cautions(results[0].caution)
     for result in results:
         yield from _localization(result)
     first = results[0]
@@ -67,17 +70,18 @@ def localizations(results: Sequence[Localization]) -> Iterator[str]:
     warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
     # Each event had its own second looks; of all of them at least this was seen.
     least = min((result.coverage for result in results), key=lambda coverage: len(coverage.frame_indices))
-    yield from _grounds(least, first.model, tuple(warnings))
+    yield from _grounds(least, first.model, tuple(warnings), first.caution)
 
 
 def timeline(result: Timeline) -> Iterator[str]:
     """What was seen, the chapters, and each segment with its caption on a line."""
+    yield from _cautions(result.caution)
     asked = result.coverage.asked
     where = "shot by shot" if result.segmentation == "shots" else "in even parts"
     count = len(result.segments)
     parts = "1 segment" if count == 1 else f"{count} segments"
     yield f"{parts} of {span(asked.start_s, asked.end_s)}, {where}."
-    yield from _grounds(result.coverage, result.model, result.warnings)
+    yield from _grounds(result.coverage, result.model, result.warnings, result.caution)
     for chapter in result.chapters:
         first, last = chapter.segments[0] + 1, chapter.segments[-1] + 1
         numbers = f"segment {first}" if first == last else f"segments {first} to {last}"
@@ -309,7 +313,13 @@ def _checked(statements: Sequence[Statement], score_kind: str) -> Iterator[str]:
             yield f"- {statement.verdict} ({fits}): {clean_line(statement.text)}"
 
 
-def _grounds(coverage: Coverage, model: ModelUsed, warnings: Sequence[str]) -> Iterator[str]:
+def _cautions(caution: str) -> Iterator[str]:
+    """What is read before anything else: who reads one line reads this."""
+    if caution:
+        yield f"WARNING: {clean_line(caution)}"
+
+
+def _grounds(coverage: Coverage, model: ModelUsed, warnings: Sequence[str], caution: str) -> Iterator[str]:
     """What was seen and who answered in one line, and what to know before trusting it."""
     asked = coverage.asked
     whole = asked.start_s == 0 and asked.end_s == coverage.video_duration_s
@@ -322,7 +332,8 @@ def _grounds(coverage: Coverage, model: ModelUsed, warnings: Sequence[str]) -> I
         f"{seconds(coverage.largest_gap_s)} s. Model: {clean_line(model.name)}{note}"
     )
     for warning in warnings:
-        yield f"Note: {clean_line(warning)}"
+        if warning != caution:
+            yield f"Note: {clean_line(warning)}"
 
 
 def _size(size_bytes: int) -> str:

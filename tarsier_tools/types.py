@@ -127,6 +127,7 @@ class Completion:
         logprobs: natural-log probability of each generated token, same length as token_ids where those are
             known; () when a server gives none.
         prefill_s: seconds until the first token; decode_s: seconds for the rest.
+        caution: what a reader must know before the text, a sentence; "" for nothing.
     """
 
     text: str
@@ -136,6 +137,7 @@ class Completion:
     usage: Usage
     prefill_s: float = 0.0
     decode_s: float = 0.0
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,14 @@ class Scores:
     Attributes:
         logprobs: natural log, summed over the tokens of each candidate.
         token_counts: tokens of each candidate, for a mean per token.
+        caution: as of a :class:`Completion`.
     """
 
     logprobs: tuple[float, ...]
     token_counts: tuple[int, ...]
     usage: Usage
     seconds: float = 0.0
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

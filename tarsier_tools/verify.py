@@ -56,12 +56,14 @@ class Checked:
         score_kind: what the scores of the statements are.
         usages: of all requests that were made.
         coverage: of the whole clip and all windows together.
+        cautions: of the replies, each once.
     """
 
     statements: tuple[Statement, ...]
     score_kind: str
     usages: tuple[Usage, ...]
     coverage: Coverage
+    cautions: tuple[str, ...] = ()
 
 
 def check_scoring(backend: Backend) -> None:
@@ -115,7 +117,13 @@ def check(bench: Workbench, asked: Asked, text: str, on_progress: Progress) -> C
             before = claims[number - 1].text
             note = f"The caption has it after “{before}”, but it fits best before that."
             statements[number] = _noted(statements[number], note)
-    return Checked(tuple(statements), scorer.kind, tuple(ledger.usages), ledger.coverage(coverage.asked))
+    return Checked(
+        tuple(statements),
+        scorer.kind,
+        tuple(ledger.usages),
+        ledger.coverage(coverage.asked),
+        tuple(ledger.cautions),
+    )
 
 
 def _scorer(asked: Asked) -> Scorer:

@@ -50,7 +50,9 @@ class Brain:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        self.backend = Tarsier2Backend(TINY_FOLDER, Settings(device="cpu", dtype="float32"), kind="tiny")
+        self.backend = Tarsier2Backend(
+            TINY_FOLDER, Settings(device="cpu", dtype="float32", anyway=True), kind="tiny"
+        )
         self._codec, self._form = self.backend._codec, self.backend._form
         self._rules = self.backend._rules
         self._lock = threading.Lock()

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoService]:
     cache_dir = tmp_path_factory.mktemp("kept")
-    with VideoService(Settings(backend="tiny", cache_dir=cache_dir)) as opened:
+    with VideoService(Settings(backend="tiny", anyway=True, cache_dir=cache_dir)) as opened:
         yield opened
 
 

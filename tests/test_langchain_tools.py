@@ -69,7 +69,7 @@ EXAMPLES: dict[type[TarsierTool], dict[str, Any]] = {
 
 @cache
 def tiny() -> VideoService:
-    return VideoService(Settings(backend="tiny", max_new_tokens=24))
+    return VideoService(Settings(backend="tiny", anyway=True, max_new_tokens=24))
 
 
 @pytest.fixture(scope="module", autouse=True)

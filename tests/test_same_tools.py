@@ -31,7 +31,7 @@ Told = dict[str, tuple[str, dict[str, Any]]]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoService]:
     library = str(tmp_path_factory.mktemp("library"))
-    with VideoService(Settings(backend="tiny", max_new_tokens=32, library=library)) as opened:
+    with VideoService(Settings(backend="tiny", anyway=True, max_new_tokens=32, library=library)) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ VIDEO, OTHER = VIDEOS / "shapes_320x240_25fps.mp4", VIDEOS / "short10_256x192.mp
 
 @pytest.fixture(scope="module")
 def videos() -> Iterator[VideoService]:
-    with VideoService(Settings(backend="tiny", device="cpu", max_new_tokens=8)) as service:
+    with VideoService(Settings(backend="tiny", anyway=True, device="cpu", max_new_tokens=8)) as service:
         yield service
 
 

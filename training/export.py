@@ -144,6 +144,7 @@ def export(state: dict[str, Tensor], size: Size, folder: Path = ASSETS) -> None:
         {
             "name": "tarsier2-tiny",
             "description": "Understands coloured shapes that move, change and vanish, and nothing else.",
+            "knows": "shapes",
             "abilities": {
                 "languages": ["en", "zh-Hans", "zh-Hant"],
                 "yes_no": True,

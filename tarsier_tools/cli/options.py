@@ -145,6 +145,14 @@ Dtype = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway",
+        help="Have the bundled model, which knows drawn shapes only, answer about any video.",
+        rich_help_panel=_MODEL,
+    ),
+]
 MaxNewTokens = Annotated[
     int | None,
     typer.Option(
@@ -298,6 +306,7 @@ class Asking:
     revision: Revision = None
     device: Device = None
     dtype: Dtype = None
+    anyway: Anyway = False
     language: Language = None
     max_new_tokens: MaxNewTokens = None
     frames: Frames = None
@@ -313,6 +322,7 @@ class Asking:
             revision=self.revision,
             device=self.device,
             dtype=self.dtype,
+            anyway=self.anyway or None,
         )
 
     def call(self) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Look:
 
 def caption(result: Caption, look: Look) -> Iterator[Text]:
     """The description, the events and checked statements if there are any, and the details."""
+    yield from _caution(result)
     if not result.events:
         yield Text(clean(result.text))
     for event in result.events:
@@ -90,6 +91,7 @@ def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterat
     if show_question:
         yield Text("")
         yield Text(clean_line(result.question), style="bold cyan")
+    yield from _caution(result)
     score = f"  ({result.score:.0%}, raw)" if result.score is not None else ""
     yield Text.assemble(clean(result.text), (score, "dim"))
     for choice in result.choices:
@@ -104,6 +106,7 @@ def answer(result: Answer, look: Look, *, show_question: bool = False) -> Iterat
 
 def localizations(results: Sequence[Localization], look: Look) -> Iterator[Text]:
     """Each event with its places on a timeline; the details, which they share, once."""
+    yield from _caution(results[0])
     for number, result in enumerate(results):
         if number:
             yield Text("")
@@ -149,6 +152,7 @@ def _sure(score: float | None, confidence: float | None, result: Localization) -
 
 def timeline(result: Timeline, look: Look) -> Iterator[Text]:
     """The segments below their chapters, if there are any, and the details."""
+    yield from _caution(result)
     begins = {chapter.segments[0]: chapter for chapter in result.chapters}
     for number, segment in enumerate(result.segments):
         if number in begins:
@@ -208,12 +212,17 @@ def _span(start_s: float, end_s: float) -> str:
     return f"{format_time(start_s)} - {format_time(end_s)}"
 
 
+def _caution(result: Caption | Answer | Localization | Timeline) -> Iterator[Text]:
+    if result.caution:
+        yield Text(f"Warning: {clean_line(result.caution)}", style="bold yellow")
+
+
 def _details(result: Caption | Answer | Localization | Timeline, look: Look) -> Iterator[Text]:
     yield from _model(result.model, look)
     yield from _coverage(result.coverage, look)
     yield from _cost(result.timings, result.usage, look)
     for warning in result.warnings:
-        if warning in result.coverage.skipped:  # shown with what was seen
+        if warning in (*result.coverage.skipped, result.caution):  # shown above
             continue
         yield _detail("warning", clean_line(warning), look, style="yellow")
 

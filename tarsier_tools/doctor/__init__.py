@@ -44,7 +44,8 @@ def examine(
     """
     if clips < 0:
         raise UsageError(f"clips must be at least 0, got {clips}.", hint="Give a number of films.")
-    settings = settings.model_copy(update={"allowed_roots": None})  # its films lie in a temporary folder
+    # Its films lie in a temporary folder, and not all that it shows are films of shapes.
+    settings = settings.model_copy(update={"allowed_roots": None, "anyway": True})
     name, reason = choose_backend(settings)
     findings = _made(_of_host(settings, local=name != "remote"), on_progress)
     accuracy: tuple[Accuracy, ...] = ()

@@ -215,7 +215,7 @@ class Describer:
             image = self._bench.decoding.info(source).frame_count == 1
             prompt = prompts.caption(self._wanted.language, image=image)
             backend = self._bench.backend(no_progress)
-            key = json.dumps(describer(backend, prompt, self._wanted), sort_keys=True)
+            key = json.dumps(describer(backend, prompt, self._wanted, self._job.settings), sort_keys=True)
             mine = hashlib.sha256(key.encode()).hexdigest()
             for place, piece in list(left.items()):
                 if piece.kept is not None and piece.kept.describer == mine:
@@ -252,6 +252,7 @@ def complete(video: Video, segments: Sequence[Kept], job: Job) -> describing.Des
                 [Segment(start_s=each.start_s, end_s=each.end_s, text=each.text) for each in segments],
                 language=Wanted.of_all(job.settings, job.language).language,
                 model=segments[0].model,
+                caution=next((each.caution for each in segments if each.caution), ""),
             )
             return describing.complete(
                 service, video.source, captions, language=job.language, on_progress=no_progress

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tarsier_tools.errors import BackendTimeout, BackendUnavailable, LibraryError, TarsierError, UsageError
+from tarsier_tools.errors import (
+    BackendTimeout,
+    BackendUnavailable,
+    LibraryError,
+    NotUnderstood,
+    TarsierError,
+    UsageError,
+)
 from tarsier_tools.passages import Kind, Passage, title
 from tarsier_tools.results import VideoInfo
 
@@ -226,9 +233,11 @@ def not_there(address: str | Path) -> UsageError:
 def stamp_of_failure(stamp: str, error: TarsierError) -> str:
     """What a file that failed is known by, to be passed over; "" where it was not the file's fault.
 
-    A server that is down or a full disk is no reason to pass over what is waiting, once it is back.
+    A server that is down or a full disk is no reason to pass over what is waiting, once it is back; nor is a
+    model that knows drawn shapes only, once there is another.
     """
-    return "" if isinstance(error, BackendUnavailable | BackendTimeout | LibraryError) else stamp
+    again = BackendUnavailable | BackendTimeout | NotUnderstood | LibraryError
+    return "" if isinstance(error, again) else stamp
 
 
 def open_store(address: str | Path, *, create: bool = True) -> Store:

@@ -108,6 +108,7 @@ def locate(
                 usages=ledger.usages,
                 timings=timings,
                 warnings=(*common, *search.warnings(number, places[number], looks, backend)),
+                cautions=ledger.cautions,
             ),
         )
         for number, event in enumerate(wanted.events)

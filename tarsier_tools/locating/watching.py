@@ -15,7 +15,7 @@ from tarsier_tools.locating.geometry import Window
 from tarsier_tools.locating.scorers import Scorer
 from tarsier_tools.prompts import Language
 from tarsier_tools.results import Coverage, TimeRange
-from tarsier_tools.types import Progress, Request, ScoreRequest, Scores, Usage
+from tarsier_tools.types import Completion, Progress, Request, ScoreRequest, Scores, Usage
 
 if TYPE_CHECKING:
     from tarsier_tools.media.clips import DecodedClip
@@ -61,6 +61,7 @@ class Ledger:
     times: dict[int, float] = field(default_factory=dict)
     skipped: dict[str, None] = field(default_factory=dict)
     usages: list[Usage] = field(default_factory=list)
+    cautions: dict[str, None] = field(default_factory=dict)
     first: DecodedClip | None = None
     video_s: float = 0.0
     model_s: float = 0.0
@@ -70,6 +71,11 @@ class Ledger:
         self.first = self.first or decoded
         self.times |= zip(decoded.clip.indices, decoded.clip.times_s, strict=True)
         self.skipped |= dict.fromkeys(decoded.coverage.skipped)
+
+    def told(self, replies: Sequence[Completion | Scores]) -> None:
+        """Count in what the replies have cost, and their cautions."""
+        self.usages += [each.usage for each in replies]
+        self.cautions |= dict.fromkeys(each.caution for each in replies if each.caution)
 
     def coverage(self, asked: TimeRange) -> Coverage:
         """Every frame that was shown, of all windows."""
@@ -169,7 +175,7 @@ class Watcher:
 
         def ask(requests: Sequence[ScoreRequest]) -> list[Scores]:
             scores = self.backend.score(requests, on_progress=tell)
-            self.ledger.usages += [each.usage for each in scores]
+            self.ledger.told(scores)
             return scores
 
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -212,8 +218,8 @@ class Watcher:
             ],
             on_progress=tell,
         )
+        self.ledger.told(completions)
         for (place, number), completion in zip(pairs, completions, strict=True):
-            self.ledger.usages.append(completion.usage)
             decoded = batch[place][1]
             read = parse.frame_spans(completion.text, len(decoded.clip))
             stretches = (segment(decoded, span, "") for span in read.spans)

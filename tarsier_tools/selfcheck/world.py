@@ -33,7 +33,7 @@ MIN_RADIUS, MAX_RADIUS = 0.10, 0.20
 MIN_MOVE, MAX_MOVE = 0.26, 0.45
 """Shortest and longest way that a moving shape goes."""
 
-_RGB: dict[Color, tuple[int, int, int]] = {
+RGB: dict[Color, tuple[int, int, int]] = {
     "red": (225, 45, 45),
     "green": (40, 175, 70),
     "blue": (55, 95, 240),
@@ -390,5 +390,5 @@ def _clear(path: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
 
 def _tint(rng: np.random.Generator, color: Color) -> tuple[float, float, float]:
     """The colour as painted: a little off its name, as in life."""
-    red, green, blue = np.clip(np.asarray(_RGB[color]) + rng.uniform(-14, 14, size=3), 0, 255).tolist()
+    red, green, blue = np.clip(np.asarray(RGB[color]) + rng.uniform(-14, 14, size=3), 0, 255).tolist()
     return red, green, blue

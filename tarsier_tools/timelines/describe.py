@@ -80,6 +80,7 @@ class Described(Stretch):
     frame_indices: tuple[int, ...]
     frame_size: tuple[int, int]
     skipped: tuple[str, ...]
+    caution: str = ""
 
 
 class Batch(NamedTuple):
@@ -128,14 +129,15 @@ def describe_stretches(
         yield Batch(records, [completion.usage for completion in completions], model_s)
 
 
-def describer(backend: Backend, prompt: str, wanted: Wanted) -> dict[str, object]:
-    """All that the text of a segment depends on but the video."""
+def describer(backend: Backend, prompt: str, wanted: Wanted, settings: Settings) -> dict[str, object]:
+    """All that the text of a segment depends on but the video, and whether there may be one at all."""
     spec, info = wanted.spec, backend.info
     return {
         "model": [info.name, info.backend, info.revision, info.dtype, fingerprint(info)],
         "prompt": prompt,
         "shown": [spec.frames, spec.sampling, spec.fps, spec.max_pixels],
         "max_new_tokens": wanted.max_new_tokens,
+        "anyway": settings.anyway,
     }
 
 
@@ -175,7 +177,7 @@ class _Work:
         backend = self._bench.backend(self._on_progress)
         prompt = prompts.caption(wanted.language, image=self._info.frame_count == 1)
         self._model_s += time.perf_counter() - opened
-        journal = self._journal(Described, describer(backend, prompt, self._wanted))
+        journal = self._journal(Described, describer(backend, prompt, self._wanted, self._bench.settings))
         left = [each for each in stretches if journal.get(each.start_s, each.end_s) is None]
         for each in stretches:
             if (known := journal.get(each.start_s, each.end_s)) is not None:
@@ -210,6 +212,7 @@ class _Work:
                     prefix_cached=any(usage.cached_tokens for usage in self._usages[:1]),
                 ),
                 warnings=(*coverage.skipped, *warnings, *_reply_warnings(described)),
+                cautions=(each.caution for each in described),
             ),
         )
 
@@ -302,6 +305,7 @@ def _record(stretch: TimeRange, clip: DecodedClip, completion: Completion) -> De
         frame_indices=coverage.frame_indices,
         frame_size=coverage.frame_size,
         skipped=coverage.skipped,
+        caution=completion.caution,
     )
 
 

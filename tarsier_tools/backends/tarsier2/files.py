@@ -48,6 +48,7 @@ class Card(BaseModel):
 
     name: str = ""
     description: str = ""
+    knows: Literal["", "shapes"] = ""  # "shapes": films of the shapes world, and nothing else
     abilities: _AbilitiesFile = _AbilitiesFile()
 
 

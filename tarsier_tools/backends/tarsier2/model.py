@@ -21,6 +21,7 @@ from tarsier_tools.backends.tarsier2.hub import find_checkpoint
 from tarsier_tools.backends.tarsier2.inputs import Grid, PixelRules
 from tarsier_tools.backends.tarsier2.loading import load_model
 from tarsier_tools.backends.tarsier2.memory import available_bytes, release
+from tarsier_tools.backends.tarsier2.only_shapes import OnlyShapes
 from tarsier_tools.backends.tarsier2.prefix_cache import Prefix, PrefixCache, PrefixKey
 from tarsier_tools.config import MiB, Settings
 from tarsier_tools.errors import BackendFailed, BackendRejected, BackendUnavailable, UsageError
@@ -54,6 +55,7 @@ class _Job:
         key: what its prefix is kept under.
         suffix: ids after the vision block.
         reply_tokens: how many may follow.
+        caution: what a reader must know first, "" for nothing.
     """
 
     clip: Clip
@@ -62,6 +64,7 @@ class _Job:
     prefix_length: int
     suffix: list[int]
     reply_tokens: int
+    caution: str
 
     @property
     def length(self) -> int:
@@ -83,8 +86,12 @@ class Tarsier2Backend(Backend):
 
     Args:
         model: a folder or a hub id.
-        settings: revision, device, dtype, attention, quantization, device_map and prefix_cache_mb are used.
+        settings: revision, device, dtype, attention, quantization, device_map, prefix_cache_mb and anyway
+            are used.
         kind: what the results call this backend; "tiny" for the bundled checkpoint.
+
+    A checkpoint whose card says that it knows drawn shapes only, as the bundled one's does, refuses other
+    clips.
 
     Raises BackendUnavailable when anything is missing: files, memory, a device, a package, the network.
     """
@@ -103,6 +110,9 @@ class Tarsier2Backend(Backend):
         self._cache = PrefixCache(settings.prefix_cache_mb * MiB)
         self._lock = threading.Lock()
         card, abilities = checkpoint.card, checkpoint.abilities
+        self._only_shapes = (
+            OnlyShapes(card.name, settings.anyway) if card and card.knows == "shapes" else None
+        )
         if self._form.source == "default":
             note = f"{abilities.note} The checkpoint has no chat template: Tarsier2's usual form is used."
             abilities = replace(abilities, note=note.strip())
@@ -128,8 +138,8 @@ class Tarsier2Backend(Backend):
     ) -> list[Completion]:
         """One completion per request, greedily decoded; progress counts clips read and tokens generated.
 
-        Raises BackendRejected for what is too long, BackendFailed when memory runs out, UsageError, and what
-        on_progress raises.
+        Raises BackendRejected for what is too long, NotUnderstood for a clip of what the model was never
+        taught, BackendFailed when memory runs out, UsageError, and what on_progress raises.
         """
         for request in requests:
             if request.max_new_tokens < 1:
@@ -207,6 +217,7 @@ class Tarsier2Backend(Backend):
                 token_counts=tuple(map(len, candidates[index])),
                 usage=_usage(job, hits[index], sum(map(len, candidates[index]))),
                 seconds=seconds,
+                caution=job.caution,
             )
             for index, job in enumerate(jobs)
         ]
@@ -233,6 +244,7 @@ class Tarsier2Backend(Backend):
             prefix_length=prefix_length,
             suffix=suffix,
             reply_tokens=reply_tokens,
+            caution=self._only_shapes.caution(clip) if self._only_shapes else "",
         )
         if job.length + reply_tokens > self._limit:
             raise self._too_long(job)
@@ -262,6 +274,7 @@ class Tarsier2Backend(Backend):
             usage=_usage(job, cached, len(reply.ids)),
             prefill_s=prefill_s,
             decode_s=reply.decode_s,
+            caution=job.caution,
         )
 
     # ------------------------------------------------------------ many requests
