@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -28,9 +28,14 @@ from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
     from av.packet import Packet
+    from av.stream import Stream
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif"
 """What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
+
+TAGS: dict[str, Any] = {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
+"""Arguments of av.open for files whose tags are not UTF-8: PyAV 19 always reads them like this, 17 and 18 refuse
+such files by default."""
 
 _VP8_SHOWN = 0x10
 """Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
@@ -70,7 +75,7 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
             container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},
-            metadata_errors="replace",
+            **TAGS,
             timeout=limits.timeout_s,
         )
     with container:
@@ -149,7 +154,7 @@ def scan(container: InputContainer, stream: VideoStream, source: str, deadline: 
         raise
     except FFmpegError as error:
         cut_short = error.strerror or str(error)
-    tick = stream.time_base or Fraction(1, 90_000)
+    tick = Fraction(stream.time_base or Fraction(1, 90_000))
     declared = stream.frames if container.format.name.startswith("mov") else 0  # elsewhere a guess
     if not cut_short and declared > len(packets):
         cut_short = f"{len(packets)} of {declared} declared frames are there"
@@ -230,13 +235,18 @@ def _container_name(container: InputContainer) -> str:
     return name.split(",")[0]
 
 
+def language_of(stream: Stream) -> str:
+    """Return the track's language tag, "" without one; bytes that are not UTF-8 become U+FFFD."""
+    return (stream.language or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _other_tracks(container: InputContainer) -> Generator[TrackInfo]:
     for stream in (*container.streams.audio, *container.streams.subtitles):
         context = stream.codec_context
         yield TrackInfo(
             kind="audio" if stream.type == "audio" else "subtitle",
             codec="unknown" if context is None else context.codec.canonical_name,
-            language=stream.language or "",
+            language=language_of(stream),
         )
 
 

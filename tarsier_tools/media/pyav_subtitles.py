@@ -17,7 +17,7 @@ from av.subtitles.subtitle import AssSubtitle
 
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits
-from tarsier_tools.media.pyav_file import DEMUXERS, mapped_errors
+from tarsier_tools.media.pyav_file import DEMUXERS, TAGS, language_of, mapped_errors
 from tarsier_tools.media.subtitles import Cue, Subtitles, sidecar_text, sidecars
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _tracks(path: Path, source: str, limits: Limits) -> Iterator[Subtitles]:
                 str(path.absolute()),
                 container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
                 options={"max_pixels": str(limits.max_frame_pixels)},
-                metadata_errors="replace",
+                **TAGS,
                 timeout=limits.timeout_s,
             )
     except VideoUnreadable:  # a still picture, which has no tracks
@@ -78,7 +78,7 @@ def _tracks(path: Path, source: str, limits: Limits) -> Iterator[Subtitles]:
         for stream in streams:
             yield Subtitles(
                 origin=f"track {stream.index}",
-                language=stream.language or "",
+                language=language_of(stream),
                 cues=tuple(sorted(found[stream.index], key=lambda cue: cue.start_s)),
             )
 
