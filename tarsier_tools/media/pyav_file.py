@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,ogg,gif"
 """What may be opened, by FFmpeg's names: containers only, nothing that names other files."""
 
-TAGS: dict[str, Any] = {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
-"""Arguments of av.open for files whose tags are not UTF-8: PyAV 19 always reads them like this, 17 and 18 refuse
-such files by default."""
+TAGS: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
+)
+"""Arguments of av.open for files whose tags are not UTF-8. PyAV 19 always reads them like this and knows no
+such argument; 17 and 18 refuse such files by default."""
 
 _VP8_SHOWN = 0x10
 """Bit of a VP8 packet's first byte: the frame is shown, not only referred to."""
