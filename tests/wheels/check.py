@@ -3,8 +3,8 @@
     python -I tests/wheels/check.py [--extras]
 
 Renders a film, then describes it and finds an event in it: at a shell, over MCP, with LangChain and with
-LlamaIndex. The bundled model answers; without the extra ``local`` it does so from a server at TARSIER_BASE_URL.
-With --extras each optional dependency is used as well.
+LlamaIndex. The bundled model answers, from a server at TARSIER_BASE_URL without the extra ``local``. With
+--extras each optional dependency is used as well.
 """
 
 from __future__ import annotations
