@@ -1,6 +1,6 @@
 # make demo    set up and run the main job on the bundled model
 # make test    set up and run the tests
-# make quick   the tests without the slow ones: about two minutes
+# make quick   the tests without the slow ones, which tests/slow.txt names
 # make test-newest   install the wheels as pip does today, on the newest Python here, and use them (some GB)
 # make test-floor    the same with each dependency at the oldest version allowed, on the oldest Python (some GB);
 #                    PART=quick for either: without the extras
