@@ -33,7 +33,7 @@ EXTRAS = {
 def run(*command: str | Path, **environment: str) -> None:
     """Run a command outside of the source tree, without our settings. Raise CalledProcessError."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TARSIER_", "PYTHON"))}
-    subprocess.run([*map(str, command)], cwd=Path(sys.executable).parent, env=clean | environment, check=True)
+    subprocess.run([*map(str, command)], cwd=tempfile.gettempdir(), env=clean | environment, check=True)
 
 
 def install(python: Path, folder: Path, *, quick: bool, floor: bool) -> None:
