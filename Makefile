@@ -1,5 +1,9 @@
 # make demo    set up and run the main job on the bundled model
 # make test    set up and run the tests
+# make quick   the tests without the slow ones, which tests/slow.txt names
+# make test-newest   install the wheels as pip does today, on the newest Python here, and use them (some GB)
+# make test-floor    the same with each dependency at the oldest version allowed, on the oldest Python (some GB);
+#                    PART=quick for either: without the extras
 # make test-matrix   test the framework packages at the oldest versions they allow
 # make test-clients  use the MCP server with real clients, each in an environment of its own (needs npm);
 #                    CLIENTS="inspector claude-code" for some of them
@@ -13,6 +17,9 @@
 # PYTHON picks the interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
+# The oldest and the newest Python of this machine, where PYTHON does not say which one to take.
+OLDEST = $(if $(filter file,$(origin PYTHON)),$(shell .ci/python oldest),$(PYTHON))
+NEWEST = $(if $(filter file,$(origin PYTHON)),$(shell .ci/python newest),$(PYTHON))
 VENV := .venv
 VLLM := .venv-vllm
 SCALE := .venv-scale
@@ -21,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PACKAGES := -e '.[local]' -e mcp_server -e integrations/langchain -e integrations/llama_index
 MANIFESTS := constraints.txt pyproject.toml $(wildcard mcp_server/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test test-matrix test-vllm test-scale test-clients lint bench bench-scale clean
+.PHONY: demo test quick test-newest test-floor test-matrix test-vllm test-scale test-clients lint bench bench-scale clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.user
@@ -30,7 +37,17 @@ demo: $(VENV)/.user
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# The frameworks at the oldest versions that their packages allow, laid over the newest ones that `test` uses.
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -p tests.quick
+
+test-newest: $(VENV)/.dev
+	$(BIN)/python tests/wheels/run.py newest $(NEWEST) $(PART:%=--%)
+
+test-floor: $(VENV)/.dev
+	$(BIN)/python tests/wheels/run.py floor $(OLDEST) $(PART:%=--%)
+
+# The frameworks' own tests at the oldest versions that the packages allow, laid over the newest ones that `test`
+# uses. More than the few calls of test-floor, which also holds everything else at its floor.
 test-matrix: $(VENV)/.dev
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade \
 		--target build/floor/langchain -r integrations/langchain/floor.txt

@@ -249,7 +249,10 @@ def _quick(codec: str) -> dict[str, Any]:
             "bit_rate": 600_000,
             "options": {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"},
         },
-        "libsvtav1": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}},
+        "libsvtav1": {
+            "codec": "libsvtav1",
+            "options": {"preset": "10", "crf": "25", "svtav1-params": "lp=1"},
+        },
         "mpeg2video": {
             "codec": "mpeg2video",
             "bit_rate": 2_000_000,

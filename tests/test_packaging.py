@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -9,11 +10,16 @@ import sys
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import tarsier_tools
+from tests.wheels.floors import declared, floor, floors
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {
@@ -54,7 +60,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def fresh_python(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with tarsier-tools from its wheel and nothing else that it does not ask for."""
+    """Return the Python of a new environment with tarsier-tools from its wheel and what that asks for."""
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -64,6 +70,11 @@ def fresh_python(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     if done.returncode != 0:
         pytest.skip(f"pip cannot install the dependencies here: {done.stderr.strip().splitlines()[-1]}")
     return python
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    """Return what a distribution requires, with its extras, by normalized name."""
+    return {canonicalize_name(each.name): each for each in declared(DISTRIBUTIONS[name])}
 
 
 def test_all_distributions_and_the_changelog_have_one_version() -> None:
@@ -110,21 +121,77 @@ def test_the_main_wheel_works_alone_and_says_what_a_model_needs(fresh_python: Pa
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if name != "tarsier-tools"])
-def test_each_other_wheel_imports_beside_the_main_one_alone(
-    name: str, fresh_python: Path, wheels: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_package_imports_only_what_it_declares(name: str) -> None:
+    allowed = set(requirements(name)) | set(requirements("tarsier-tools")) | {name}
+    known = {module: set(map(canonicalize_name, found)) for module, found in packages_distributions().items()}
+    undeclared = {}
+    for module in MODULES[name]:
+        for path in (DISTRIBUTIONS[name] / module.replace(".", "/")).rglob("*.py"):
+            for imported in imports(ast.parse(path.read_text("utf-8"))) - set(sys.stdlib_module_names):
+                if not known.get(imported, {canonicalize_name(imported)}) & allowed:
+                    undeclared[str(path.relative_to(ROOT))] = imported
+    assert undeclared == {}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Return the top-level modules that the code imports, but for those it can do without."""
+    optional = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and any("ImportError" in ast.dump(each) for each in node.handlers)
+        for line in range(node.body[0].lineno, node.handlers[0].lineno)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if getattr(node, "lineno", 0) in optional:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_the_other_wheels_import_beside_the_main_one_without_a_warning(
+    fresh_python: Path, wheels: dict[str, Path]
 ) -> None:
-    venv.create(tmp_path, with_pip=False)
-    python = tmp_path / fresh_python.parent.name / fresh_python.name
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    # What the main wheel brought is there already; everything else that the package asks for comes on top.
-    (Path(run(python, "-c", where).stdout.strip()) / "main.pth").write_text(
-        run(fresh_python, "-c", where).stdout
-    )
-    wheel, constraints = wheels[name], ROOT / "constraints.txt"
-    pip = (fresh_python, "-m", "pip", "--python", python)
-    installed = run(*pip, "install", "--quiet", "-c", constraints, wheel)
+    others = [wheel for name, wheel in wheels.items() if name != "tarsier-tools"]
+    pip = (fresh_python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt")
+    installed = run(*pip, *others)
     assert installed.returncode == 0, installed.stderr
-    code = f"import importlib; [importlib.import_module(m) for m in {MODULES[name]!r}]"
-    done = run(python, "-W", "error", "-c", code)
-    assert done.returncode == 0, done.stderr
+    for modules in MODULES.values():
+        code = f"import importlib; [importlib.import_module(m) for m in {modules!r}]"
+        done = run(fresh_python, "-W", "error", "-c", code)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_version_of_python_is_stated_where_it_is_looked_for() -> None:
+    script = (ROOT / ".ci" / "python").read_text("utf-8")
+    versions = re.findall(r"3\.\d+", script.partition("versions=(")[2].partition(")")[0])
+    assert len(versions) >= 2
+    for folder in DISTRIBUTIONS.values():
+        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+        prefix = "Programming Language :: Python :: 3."
+        stated = [line.rpartition(" ")[2] for line in project["classifiers"] if line.startswith(prefix)]
+        assert stated == versions, folder
+        assert project["requires-python"] == f">={versions[0]}", folder
+
+
+def test_every_requirement_has_a_lower_bound_that_the_lane_of_the_oldest_versions_holds() -> None:
+    held = {Requirement(line).name: Requirement(line).specifier for line in floors()}
+    for name in DISTRIBUTIONS:
+        for requirement in requirements(name).values():
+            (version,) = (part.version for part in held[requirement.name])
+            assert requirement.specifier.contains(version), requirement
+
+
+@pytest.mark.parametrize("folder", ["langchain", "llama_index"])
+def test_the_matrix_begins_at_the_declared_floor_of_the_framework(folder: str) -> None:
+    lines = (ROOT / "integrations" / folder / "floor.txt").read_text("utf-8").splitlines()
+    oldest = {each.name: each for each in map(Requirement, (line for line in lines if line[0] != "#"))}
+    for requirement in declared(ROOT / "integrations" / folder):
+        if requirement.name in oldest:
+            (pin,) = oldest[requirement.name].specifier
+            assert Version(pin.version) == Version(floor(requirement))
+    assert {"langchain": "langchain-core", "llama_index": "llama-index-core"}[folder] in oldest

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -26,6 +26,12 @@ from tarsier_tools.results import TrackInfo, VideoInfo
 
 if TYPE_CHECKING:
     from tarsier_tools.media.pyav_scan import Track
+
+TAGS: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if hasattr(InputContainer, "metadata_errors") else {}
+)
+"""Arguments of av.open for files whose tags are not UTF-8. PyAV 19 always reads them like this and knows no
+such argument; 17 and 18 refuse such files by default."""
 
 _LEAST_OFFSET_S = 0.05
 """Less is the rounding of clocks, or the padding that encoders of sound put before it."""
@@ -69,7 +75,7 @@ def opened(path: Path, source: str, limits: Limits) -> Generator[tuple[InputCont
             container_options={"format_whitelist": allowed, "protocol_whitelist": "file"},
             # FFmpeg decodes a first picture to find the format out; this bounds that one.
             options={"max_pixels": str(limits.max_frame_pixels)},
-            metadata_errors="replace",
+            **TAGS,
             timeout=limits.timeout_s,
         )
     with container:
@@ -183,12 +189,17 @@ def codec_of(stream: Stream) -> str:
     return "unknown" if context is None else str(context.codec.canonical_name)
 
 
+def language_of(stream: Stream) -> str:
+    """Return the track's language tag, "" without one; bytes that are not UTF-8 become U+FFFD."""
+    return (stream.language or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _other_tracks(container: InputContainer) -> Generator[TrackInfo]:
     for stream in (*container.streams.audio, *container.streams.subtitles):
         yield TrackInfo(
             kind="audio" if stream.type == "audio" else "subtitle",
             codec=codec_of(stream),
-            language=stream.language or "",
+            language=language_of(stream),
         )
 
 

@@ -110,7 +110,7 @@ def scan(
     Raises VideoUnreadable when the track is empty, VideoTooLarge when the time is up.
     """
     family = family_of(container)
-    tick = stream.time_base or Fraction(1, 90_000)
+    tick = Fraction(stream.time_base or Fraction(1, 90_000))
     walk = _Walk(container, stream, deadline)
     packets = walk.packets
     cut_short = walk.stopped or _uncounted(

@@ -18,7 +18,7 @@ from av.subtitles.subtitle import AssSubtitle
 from tarsier_tools.errors import VideoUnreadable
 from tarsier_tools.media.base import Deadline, Limits
 from tarsier_tools.media.kinds import CONTAINERS
-from tarsier_tools.media.pyav_file import mapped_errors
+from tarsier_tools.media.pyav_file import TAGS, language_of, mapped_errors
 from tarsier_tools.media.subtitles import Cue, Subtitles, sidecar_text, sidecars
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _tracks(path: Path, source: str, limits: Limits) -> Iterator[Subtitles]:
                 str(path.absolute()),
                 container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
                 options={"max_pixels": str(limits.max_frame_pixels)},
-                metadata_errors="replace",
+                **TAGS,
                 timeout=limits.timeout_s,
             )
     except VideoUnreadable:  # a still picture, which has no tracks
@@ -79,7 +79,7 @@ def _tracks(path: Path, source: str, limits: Limits) -> Iterator[Subtitles]:
         for stream in streams:
             yield Subtitles(
                 origin=f"track {stream.index}",
-                language=stream.language or "",
+                language=language_of(stream),
                 cues=tuple(sorted(found[stream.index], key=lambda cue: cue.start_s)),
             )
 
