@@ -144,14 +144,16 @@ def late_picture(path: Path, container: str = "mp4") -> None:
         output.mux(sound.encode(None))
 
 
-def _good(name: str, track: Track, *, container: str, codec: str = "h264") -> Good:
+def _good(
+    name: str, track: Track, *, container: str, codec: str = "h264", size: tuple[int, int] | None = None
+) -> Good:
     """A file of one track; the name does not say what it is."""
     return Good(
         name,
         lambda path: write(path, track, container=container),
         tuple(track.numbers),
         tuple(time - track.times[0] for time in track.times),
-        size=(track.width, track.height),
+        size=size or (track.width, track.height),
         container=container,
         codec=codec,
     )
@@ -200,7 +202,7 @@ CONTAINERS: tuple[Good, ...] = (
         container="yuv4mpegpipe",
         codec="rawvideo",
     ),
-    _good("pal.dv", _DV, container="dv", codec="dvvideo"),
+    _good("pal.dv", _DV, container="dv", codec="dvvideo", size=(768, 576)),  # pixels of 16:15
     Good("recorder.dav", dhav, tuple(range(75)), tuple(steady(75, 25)), container="dhav"),
     _trimmed("trimmed_early.mp4", [(1.0, 0.5)], list(range(15, 45))),
     _trimmed("trimmed_in_two.mp4", [(0.5, 0.0), (0.5, 2.0)], [*range(15), *range(60, 75)]),

@@ -256,6 +256,24 @@ def test_a_different_row_of_a_table_is_found(
     assert output.count("DIFFERS") == 1
 
 
+def test_clips_of_a_file_of_variable_rate_follow_the_rate_that_it_declares(
+    tmp_path: Path, compare: Callable[..., tuple[int, str]]
+) -> None:
+    """As the reference: 11.04 frames a second are declared, 12.28 are there."""
+    film = Path(__file__).parent / "data" / "shapes_variable_rate.mp4"
+    shutil.copy(film, tmp_path)
+    shutil.copy(VIDEOS / f"{CASE}.mp4", tmp_path)
+    write_case(tmp_path, *one_case())
+    row = {"file": film.name, "start_time": 7.3, "end_time": 12.7, "n_frames": 4}
+    row |= {"frame_indices": [81, 101, 120, 140], "n_returned": 4}
+    (tmp_path / "tables.json").write_text(json.dumps({"clips": [row]}), "utf-8")
+    status, output = compare(tmp_path, videos=tmp_path)
+    assert status == 0, output
+    row["frame_indices"] = [90, 112, 134, 156]  # by the rate that is really there
+    (tmp_path / "tables.json").write_text(json.dumps({"clips": [row]}), "utf-8")
+    assert compare(tmp_path, videos=tmp_path)[0] == 1
+
+
 def test_a_folder_without_cases_does_not_pass(
     tmp_path: Path, compare: Callable[..., tuple[int, str]]
 ) -> None:
