@@ -240,7 +240,7 @@ def declared_fps(video: Path) -> float:
 
 
 def _sampled(case: dict[str, Any], frame_count: int, fps: float) -> Sequence[int]:
-    """Choose frames by the reference's rule; n_sampled does for the number asked for, as fewer are all taken."""
+    """Choose frames by the reference's rule; n_sampled does for the number asked for: fewer are all taken."""
     first, last = 0, frame_count - 1
     if case.get("start_time") is not None or case.get("end_time") is not None:
         end = case.get("end_time")

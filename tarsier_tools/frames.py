@@ -106,9 +106,9 @@ def frames_wanted(
 
 
 def probe(path: Path, source: str, decoder: Decoder, limits: Limits, rendering: Rendering) -> VideoInfo:
-    """What is known of a video without decoding it. Raises VideoError and its kinds."""
+    """Return the facts of a video, with what is wrong with the file. Raises VideoError and its kinds."""
     with open_video(path, source=source, decoder=decoder, limits=limits, rendering=rendering) as reader:
-        return reader.info
+        return reader.info.model_copy(update={"warnings": tuple(reader.skipped)})
 
 
 def write_frames(

@@ -86,6 +86,10 @@ class VideoInfo(_Result):
         "here count from the first frame: subtract this from a player's time.",
     )
 
+    warnings: tuple[str, ...] = Field(
+        default=(), description="Damage that shows without decoding, such as a missing end; sentences."
+    )
+
     @property
     def storage(self) -> str:
         """How pictures are stored, in a few words; empty for images."""

@@ -107,6 +107,7 @@ def info(result: VideoInfo) -> Iterator[str]:
     if result.storage:
         yield f"Pictures are stored as {result.storage}."
     yield from result.adjusted
+    yield from result.warnings
     for track in result.tracks:
         language = f" ({clean_line(track.language)})" if track.language else ""
         yield f"A track of {track.kind}, not given to the model: {clean_line(track.codec)}{language}."

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tarsier_tools.backends.scripted import ScriptedBackend
+from tarsier_tools.cli.render import video_info
 from tarsier_tools.errors import VideoTooLarge, VideoUnreadable
 from tarsier_tools.media.reader import Limits, open_video
+from tarsier_tools.service import VideoService
+from tarsier_tools.tool_text import info as info_text
 from tests.corpus import Good, Pipe, Track, _quick, _track, read_number, steady, write
 from tests.corpus_damage import DAMAGES, EVERY, TIMED, Damage, cut, damaged, flips, gone, zeros
 
@@ -55,6 +59,18 @@ def test_a_matroska_file_that_is_cut_off_says_how_much_of_it_is_there(tmp_path: 
         assert reader.skipped == [
             f"The file is cut short: {size // 2} of the {size} bytes that it declares are there."
         ]
+
+
+def test_info_says_that_a_file_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "video.mkv"
+    write(path, _track(120))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with VideoService(backend=ScriptedBackend([])) as service:
+        info = service.info(path)
+    (warning,) = info.warnings
+    assert "cut short" in warning
+    assert warning in list(info_text(info))
+    assert any(warning in line.plain for line in video_info(info))
 
 
 def test_a_hole_says_between_which_times_frames_are_missing(tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def video_info(result: VideoInfo) -> Iterator[Text]:
         language = f" ({clean_line(track.language)})" if track.language else ""
         rows.append((track.kind, f"{clean_line(track.codec)}{language}"))
     rows.append(("decoder", result.decoder))
+    rows += [("warning", clean_line(warning)) for warning in result.warnings]
     for name, value in rows:
         yield Text.assemble((f"{name:<{_LABEL}}", "cyan"), value)
 
