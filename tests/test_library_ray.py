@@ -45,13 +45,12 @@ TALE_S = 48.0
 
 def write_tale(path: Path) -> None:
     """Two shots, of 20 and of 28 seconds."""
-    shown, beat = scene(9), np.arange(0, TALE_S, 1 / 5)
-    pictures = shown.render(beat % shown.duration_s, (112, 112))
-    write_mp4(
-        path,
-        (each if time_s < 20 else 255 - each for time_s, each in zip(beat, pictures, strict=False)),
-        fps=5,
-    )
+    beat = np.arange(0, TALE_S, 1 / 5)
+    shots = [
+        scene(seed).render(beat % scene(seed).duration_s, (112, 112)) for seed in (9, 28)
+    ]  # light and dark ground
+    pictures = (first if time_s < 20 else second for time_s, first, second in zip(beat, *shots, strict=False))
+    write_mp4(path, pictures, fps=5)
 
 
 @pytest.fixture(scope="module")

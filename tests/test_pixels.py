@@ -118,11 +118,12 @@ def test_info_and_coverage_name_the_hdr(tmp_path: Path) -> None:
 def test_the_settings_reach_every_way_of_looking(tmp_path: Path) -> None:
     write_hdr(tmp_path / "hdr.mp4", [chart()] * 4, "PQ", aspect=Fraction(2))
     for isolate in (False, True):
-        with VideoService(Settings.load(backend="tiny", frames=2, isolate=isolate)) as videos:
+        with VideoService(Settings.load(backend="tiny", anyway=True, frames=2, isolate=isolate)) as videos:
             coverage = videos.caption(str(tmp_path / "hdr.mp4")).coverage
             assert coverage.frame_size == (384, 112)
             assert len(coverage.adjusted) == 2
-    with VideoService(Settings.load(backend="tiny", frames=2, hdr="raw", pixel_aspect="stored")) as videos:
+    untouched = Settings.load(backend="tiny", anyway=True, frames=2, hdr="raw", pixel_aspect="stored")
+    with VideoService(untouched) as videos:
         answer = videos.caption(str(tmp_path / "hdr.mp4"))
         assert answer.coverage.frame_size == (192, 112)
         assert answer.coverage.adjusted == ()

