@@ -89,9 +89,9 @@ def _faint() -> Iterator[tuple[str, str, Frames]]:
     hum = rng.normal(1, 0.2, COUNT)
     for name, frames in (
         ("night", [scene * 0.25 for scene in scenes]),
-        ("mist", [scene * 0.12 + 70 for scene in scenes]),
+        ("mist", [scene * 0.15 + 70 for scene in scenes]),
         ("out of focus", [scene * 0.3 + 10 for scene in blurred]),
-        ("dark room", [blurred[0] * 0.15 + 20 + rng.normal(0, 3, scene.shape) for scene in scenes]),
+        ("dark room", [blurred[0] * 0.2 + 20 + rng.normal(0, 3, scene.shape) for scene in scenes]),
         ("fade to black", [scene * 0.04 + 90 - 8 * time for time, scene in enumerate(scenes)]),
         ("fade of plain grey", [np.full_like(scene, 30 + 5 * time) for time, scene in enumerate(scenes)]),
         ("flickering light", [np.full_like(scenes[0], 60 * share) for share in hum]),

@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def shapes(seed: int, qualities: Sequence[int], number: int) -> tuple[list[Row], Extremes, list[float]]:
-    """One film: whole, and one frame of it, at every quality."""
+    """One film, whole and a moment of it, at every quality."""
     rows: list[Row] = []
     reach: Extremes = {}
     seconds: list[float] = []
@@ -121,7 +121,7 @@ def through(
 
 
 def filmed(videos: Sequence[Path]) -> Iterator[tuple[str, str, list[NDArray[np.uint8]]]]:
-    """Eight ranges of each video: as they are, smaller, darker, lighter, in grey, and blurred."""
+    """Eight ranges of each video: as they are, smaller, darker, lighter, in grey, blurred, misty, fading."""
     settings = Settings(max_pixels=90_000)
     decoding = Decoding(settings)
     for path in videos:
@@ -139,6 +139,12 @@ def filmed(videos: Sequence[Path]) -> Iterator[tuple[str, str, list[NDArray[np.u
                 ("light", [(255 - (255 - frame) * 0.5).astype(np.uint8) for frame in small]),
                 ("dark grey", [_grey(frame) for frame in small]),
                 ("blurred", [_resized(_resized(frame, (16, 9)), (160, 90)) for frame in small]),
+                ("misty", [(frame * 0.12 + 70).astype(np.uint8) for frame in small]),
+                ("nearly gone in mist", [(frame * 0.05 + 70).astype(np.uint8) for frame in small]),
+                (
+                    "fading",
+                    [(frame * 0.05 + 80 - 5 * step).astype(np.uint8) for step, frame in enumerate(small)],
+                ),
             ):
                 yield "filmed", f"{path.stem} {part}, {name}", frames
     decoding.close()

@@ -47,7 +47,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "roughness": (0.0, 5.0),
     "tone": (10.0, 135.0),
     "tint": (0.0, 38.0),
-    "uneven": (0.0, 1.6),
+    "uneven": (0.0, 1.65),
     "grain": (6.0, 12.5),
     "drift": (-0.4, 0.42),
     "change": (0.0, 4.0),
@@ -168,7 +168,7 @@ def _ground(picture: NDArray[np.float32]) -> tuple[dict[str, float], NDArray[np.
     brightest = picture.max(axis=0)
     likely = (brightest <= 175) & (brightest - picture.min(axis=0) <= 60)
     plane, lighter, between = picture, picture[0], np.ones(_SIDE * _SIDE, bool)
-    for tint, light in ((30, 45), (18, 40), (14, 36)):
+    for tint, light in ((30, 45), (18, 40), (14, 36), (14, 36)):
         if likely.mean() < LIMITS["ground"][0] / 2:
             return {"ground": float(likely.mean())}, None
         plane, between = _gradient(picture, likely, between)
