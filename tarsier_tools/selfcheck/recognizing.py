@@ -56,7 +56,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "specks": (0.0, 0.015),
     "faint": (0.0, 0.35),
     "stray": (0, 40),
-    "border": (0, 4),
+    "border": (0, 10),
     "largest": (0.0, 0.16),
     "holes": (0, 0),
     "off_color": (0.0, 45.0),
@@ -248,7 +248,7 @@ def _grain(steps: NDArray[np.float32], known: NDArray[np.bool_]) -> dict[str, fl
     pairs = (both[:, 1:] & both[:, :-1]).sum() + (both[1:] & both[:-1]).sum()
     shared = (even[:, 1:] * even[:, :-1]).sum() + (even[1:] * even[:-1]).sum()
     variance = float(steps[known].var())
-    drift = float(shared) / max(pairs, 1) / max(variance, 1.0)
+    drift = float(shared / max(pairs, 1) / max(variance, 1.0))
     return {"uneven": 0.0, "grain": variance**0.5, "drift": drift}
 
 
