@@ -3,7 +3,7 @@
     python examples/describe_video.py                          a small film made on the spot
     python examples/describe_video.py talk.mp4 "a door opens"   your own
 
-The bundled model knows films of drawn shapes and refuses others. For real videos install torch for your
+The bundled model understands only films of drawn shapes. For real videos install torch for your
 GPU and set TARSIER_MODEL=omni-research/Tarsier2-Recap-7b, or set TARSIER_BASE_URL to a server (see
 docs/remote.md).
 """

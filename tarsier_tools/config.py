@@ -109,7 +109,8 @@ class Settings(BaseSettings):
     )
 
     anyway: bool = Field(
-        False, description="Let the bundled model, which knows drawn shapes only, answer about other videos."
+        False,
+        description="Let the bundled model, which understands only drawn shapes, answer about any video.",
     )
 
     # A model on a server

@@ -105,7 +105,7 @@ class BackendRejected(BackendError):
 
 
 class NotUnderstood(BackendRejected):
-    """The clip shows what the model was never taught, so that whatever it says would be made up."""
+    """The clip shows something that the model was never trained on: any answer would be made up."""
 
 
 class BackendTimeout(BackendError):

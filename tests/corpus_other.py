@@ -1,4 +1,4 @@
-"""Clips of every kind but drawn shapes: animated, screen-recorded, noise; the same every time."""
+"""Clips of every kind but drawn shapes: animated, screen-recorded, noise, faint; the same every time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ANIMATED = {
 
 
 def others() -> Iterator[tuple[str, str, Frames]]:
-    """(kind, name, frames) of each clip; the kinds are animated, screen-recorded and noise."""
+    """(kind, name, frames) of each clip; the kinds are animated, screen-recorded, noise and faint."""
     for name, source in _ANIMATED.items():
         yield "animated", name, generated(source)
     for name, ground, draw in _DRAWN:
@@ -51,6 +51,7 @@ def others() -> Iterator[tuple[str, str, Frames]]:
     for name, ground, draw in _SCREENS:
         yield "screen-recorded", name, _drawn(draw, ground)
     yield from _noises()
+    yield from _faint()
 
 
 def generated(source: str, count: int = COUNT) -> Frames:
@@ -76,6 +77,31 @@ def _noises() -> Iterator[tuple[str, str, Frames]]:
         ("coarse", coarse),
     ):
         yield "noise", name, list(frames)
+
+
+def _faint() -> Iterator[tuple[str, str, Frames]]:
+    """Clips as dark and even as the ground of a shapes film: night, mist, fades, flicker."""
+    rng = np.random.default_rng(1)
+    scenes = [
+        np.asarray(Image.fromarray(each).resize((160, 120)), float) for each in _drawn(_day, (120, 190, 250))
+    ]
+    blurred = [_blurred(scene) for scene in scenes]
+    hum = rng.normal(1, 0.2, COUNT)
+    for name, frames in (
+        ("night", [scene * 0.25 for scene in scenes]),
+        ("mist", [scene * 0.15 + 70 for scene in scenes]),
+        ("out of focus", [scene * 0.3 + 10 for scene in blurred]),
+        ("dark room", [blurred[0] * 0.2 + 20 + rng.normal(0, 3, scene.shape) for scene in scenes]),
+        ("fade to black", [scene * 0.04 + 90 - 8 * time for time, scene in enumerate(scenes)]),
+        ("fade of plain grey", [np.full_like(scene, 30 + 5 * time) for time, scene in enumerate(scenes)]),
+        ("flickering light", [np.full_like(scenes[0], 60 * share) for share in hum]),
+    ):
+        yield "faint", name, [np.clip(frame, 0, 255).astype(np.uint8) for frame in frames]
+
+
+def _blurred(picture: NDArray[np.float64]) -> NDArray[np.float64]:
+    small = Image.fromarray(picture.astype(np.uint8)).resize((6, 4))
+    return np.asarray(small.resize((picture.shape[1], picture.shape[0])), float)
 
 
 Draw = Callable[[ImageDraw.ImageDraw, int], None]

@@ -1,4 +1,4 @@
-"""The bundled model refuses what is no film of drawn shapes; told to answer anyway, it says so first."""
+"""The bundled model refuses videos that are not drawn shapes; told to answer anyway, it warns first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from tarsier_tools.library import VideoLibrary
 from tarsier_tools.media.writer import write_mp4
 from tarsier_tools.selfcheck.world import random_scene
 
-CAUTION = "This answer is made up: tarsier2-tiny knows films of drawn shapes only, and this video is none."
+CAUTION = (
+    "This answer is made up: the bundled model tarsier2-tiny understands only films of drawn shapes, "
+    "and this video is not one."
+)
 
 WAYS: dict[str, Callable[[VideoService, Path], Any]] = {
     "caption": lambda videos, path: videos.caption(path),
@@ -42,7 +45,7 @@ WAYS: dict[str, Callable[[VideoService, Path], Any]] = {
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of a second that is no film of shapes."""
+    """A clip of one second that is not a film of shapes."""
     path = tmp_path_factory.mktemp("other") / "other.mp4"
     write_mp4(path, generated("testsrc2=size=320x240:rate=10"), 10)
     return path
@@ -67,7 +70,7 @@ def careless(videos: VideoService) -> Iterator[VideoService]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_bundled_model_refuses_another_video(way: str, videos: VideoService, other: Path) -> None:
-    with pytest.raises(NotUnderstood, match="would be made up") as caught:
+    with pytest.raises(NotUnderstood, match="Any answer would be made up") as caught:
         WAYS[way](videos, other)
     for help_ in ("TARSIER_MODEL", "TARSIER_BASE_URL", "--anyway", "TARSIER_ANYWAY"):
         assert help_ in caught.value.hint
@@ -181,7 +184,7 @@ async def test_over_mcp_it_refuses_unless_the_setting_says_otherwise(anyway: boo
         assert text_of(result).startswith(f"WARNING: {CAUTION}")
         assert structured(result)["result"]["caution"].startswith(CAUTION)
     else:
-        assert "set TARSIER_MODEL to a Tarsier2 checkpoint" in text_of(result)
+        assert "Set TARSIER_MODEL to a Tarsier2 checkpoint" in text_of(result)
 
 
 class TestOnTheCommandLine:
@@ -192,7 +195,7 @@ class TestOnTheCommandLine:
         plain = CliRunner().invoke(app, arguments)
         assert plain.exit_code == 4
         assert plain.stderr.count("Error: ") == 1
-        assert "Hint: For real videos set TARSIER_MODEL" in plain.stderr
+        assert "Hint: Set TARSIER_MODEL" in plain.stderr
         told = CliRunner().invoke(app, [*arguments, "--json"])
         assert told.exit_code == 4
         error = json.loads(told.stdout)["error"]

@@ -47,7 +47,7 @@ def test_every_ground_and_proportion_of_the_world_is_recognised(aspect: float) -
         seen.add(scene.backdrop)
         width, height = round(300 * max(aspect, 1)), round(300 * max(1 / aspect, 1))
         for frame in scene.render(np.linspace(0, scene.duration_s, 12), (width, height)):
-            assert broken(measure(frame)) == []
+            assert shows_shapes([frame])
     assert seen == set(BACKDROPS)
 
 
@@ -97,7 +97,21 @@ def test_one_picture_of_something_else_is_enough() -> None:
     assert not shows_shapes([*frames, OTHERS["animated: cartoon by day"][0]])
 
 
+@pytest.mark.parametrize("name", ["fade of plain grey", "flickering light"])
+def test_a_ground_that_changes_is_refused_though_each_frame_could_be_one(name: str) -> None:
+    frames = OTHERS[f"faint: {name}"]
+    assert all(shows_shapes([frame]) for frame in frames)
+    assert not shows_shapes(frames)
+
+
+def test_a_slow_change_is_refused_though_neighbouring_frames_hardly_differ() -> None:
+    frames = [np.full((90, 160, 3), level, np.uint8) for level in range(50, 65)]
+    assert all(shows_shapes(frames[start : start + 3]) for start in range(13))
+    assert not shows_shapes(frames)
+
+
 def test_every_measure_has_a_limit_and_every_limit_is_measured() -> None:
     scene, size = film(3, 2)
-    (frame,) = scene.render([scene.duration_s / 2], size)
-    assert set(measure(frame)) == set(LIMITS)
+    _, later = measure(scene.render([0.0, scene.duration_s / 2], size))
+    assert set(later) == set(LIMITS)
+    assert broken(later) == []

@@ -43,7 +43,7 @@ def choose_backend(settings: Settings) -> tuple[str, str]:
         return "remote", "asked for by name" if by_name else f"a base URL is set: {shown(settings.base_url)}"
     if settings.model is not None:
         return "local", f"a model is set: {settings.model}"
-    return "tiny", "no model is set, so the bundled one answers, which knows coloured shapes only"
+    return "tiny", "no model is set, so the bundled one answers, which understands only drawn shapes"
 
 
 def open_backend(settings: Settings) -> Backend:

@@ -149,7 +149,7 @@ Anyway = Annotated[
     bool,
     typer.Option(
         "--anyway",
-        help="Have the bundled model, which knows drawn shapes only, answer about any video.",
+        help="Let the bundled model, which understands only drawn shapes, answer about any video.",
         rich_help_panel=_MODEL,
     ),
 ]

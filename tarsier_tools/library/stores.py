@@ -234,7 +234,7 @@ def stamp_of_failure(stamp: str, error: TarsierError) -> str:
     """What a file that failed is known by, to be passed over; "" where it was not the file's fault.
 
     A server that is down or a full disk is no reason to pass over what is waiting, once it is back; nor is a
-    model that knows drawn shapes only, once there is another.
+    model that understands only drawn shapes, once there is another.
     """
     again = BackendUnavailable | BackendTimeout | NotUnderstood | LibraryError
     return "" if isinstance(error, again) else stamp

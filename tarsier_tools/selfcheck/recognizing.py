@@ -1,21 +1,23 @@
-"""Tells films of the shapes world from every other kind of video, by their pixels. Needs numpy only.
+"""Tell films of the shapes world from every other kind of video, by their pixels. Needs numpy only.
 
 The bundled model was trained on nothing but :mod:`~tarsier_tools.selfcheck.world` and answers about anything
 as if it were drawn shapes, so what it is shown is tested first. A frame passes when it is what the world
 paints: a dark ground (plain, a gradient, or coarse grain), on it at most four flat, solid, compact patches,
 each of one of the five colours or on its way to it, none at the border. A frame of ground alone passes, as
-there are moments in which nothing is to be seen.
+there are moments in which nothing is to be seen. The ground is the same in all frames of a clip.
 
-Each frame is looked at as a picture of 60 x 60 pixels. Its ground is a plane per channel, fitted to the
-pixels that can be ground, and one step of brightness for each cell of the world's grain; whatever differs
-from that is a patch. :data:`LIMITS` holds what may be found. They were chosen on shapes films through H.264
-and on filmed, animated, screen-recorded and noise clips; ``training/recognition.py`` measures how well they
-tell these apart and how much room they leave.
+Each frame is reduced to 60 x 60 pixels. Its ground is the world's gradient, fitted to the pixels that can
+be ground, and one step of brightness for each cell of the world's grain; whatever differs from that is a
+patch. The world's ground is either even or has steps of about 9 levels; dim or misty film lies in between.
+
+:data:`LIMITS` holds the ranges of a shapes film. They were chosen on shapes films through H.264 and on
+filmed, animated, screen-recorded and noise clips; ``training/recognition.py`` measures how well they tell
+these apart and how much room they leave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,11 @@ from numpy.typing import NDArray
 from tarsier_tools.selfcheck.world import RGB
 
 _SIDE = 60
-"""Sides of the picture that is looked at, a multiple of the cells."""
+"""Pixels on each side of the reduced picture, a multiple of the cells."""
 _CELLS = 12
 """Cells of grain on each side of a film's ground."""
+_GRAIN = 9.0
+"""Standard deviation of the world's grain, in levels."""
 _DIFFERENT = 18.0
 """Levels of 0..255 by which a pixel differs from the ground and counts as part of a patch."""
 _SPECK = 6
@@ -40,17 +44,19 @@ _HARD = 90
 
 LIMITS: dict[str, tuple[float, float]] = {
     "ground": (0.6, 1.0),
-    "roughness": (0.0, 3.5),
+    "roughness": (0.0, 5.0),
     "tone": (10.0, 135.0),
     "tint": (0.0, 38.0),
-    "grain": (0.0, 15.0),
-    "drift": (0.0, 7.0),
+    "uneven": (0.0, 1.75),
+    "grain": (6.0, 12.5),
+    "drift": (-0.4, 0.5),
+    "change": (0.0, 4.0),
     "edges": (0, 40),
     "patches": (0, 4),
     "specks": (0.0, 0.015),
     "faint": (0.0, 0.35),
-    "stray": (0, 8),
-    "border": (0, 4),
+    "stray": (0, 40),
+    "border": (0, 10),
     "largest": (0.0, 0.16),
     "holes": (0, 0),
     "off_color": (0.0, 45.0),
@@ -63,8 +69,12 @@ LIMITS: dict[str, tuple[float, float]] = {
 - ``ground``: share of the picture that is ground.
 - ``roughness``: root mean square of what the fitted ground leaves unexplained there, in levels of 0..255.
 - ``tone``, ``tint``: mean level of the ground, and how far its channels differ at most.
-- ``grain``: standard deviation of the steps between cells, in levels; ``drift``: the part of it that
-  neighbours share, which is small for the world's grain and large for light and shade.
+- ``uneven``: how far the cells of an even ground differ, in levels: the 80th percentile of the distance from
+  their median, over 1.28, which estimates a standard deviation.
+- ``grain``: standard deviation of the cells of a grained ground, in levels; ``drift``: the correlation of
+  neighbouring ones, which is small for the world's grain and large for light and shade.
+- ``change``: the 80th percentile, over cells and channels, of how far the ground differs from what earlier
+  frames of the clip showed there, in levels. A fade, a flicker or a moving picture changes it.
 - ``edges``: jumps of more than 24 levels between neighbours in the row that has most of them.
 - ``patches``: how many stand out by 72 levels or more; ``largest``: the largest one's share of the picture.
 - ``specks``, ``faint``: share of the picture in patches too small or too faint to be judged.
@@ -81,27 +91,55 @@ Of what is measured for each patch, a frame has the value of its worst.
 _PALETTE = np.array(list(RGB.values()), np.float32)
 _AXIS = (np.arange(_SIDE, dtype=np.float32) + 0.5) / _SIDE - 0.5
 _PLANE = np.stack([np.ones((_SIDE, _SIDE), np.float32), *np.meshgrid(_AXIS, _AXIS)]).reshape(3, -1)
-"""What a plane is made of: 1, x and y of each pixel; (3, 60 * 60)."""
+"""The parts of a plane: 1, x and y of each pixel; (3, 60 * 60)."""
 
 
-def shows_shapes(frames: Sequence[NDArray[np.uint8]]) -> bool:
-    """Tell whether every frame, uint8 RGB (height, width, 3), is one of a shapes film."""
-    return all(not broken(measure(frame)) for frame in frames)
+def shows_shapes(frames: Iterable[NDArray[np.uint8]]) -> bool:
+    """Tell whether the frames of a clip, uint8 RGB (height, width, 3), are those of a shapes film."""
+    return not any(map(broken, measure(frames)))
 
 
 def broken(measures: dict[str, float]) -> list[str]:
-    """Return the names of the measures that are outside of their limits; [] for a frame of shapes."""
+    """Return the names of the measures that are outside their limits; [] for a frame of shapes."""
     return [name for name, value in measures.items() if not LIMITS[name][0] <= value <= LIMITS[name][1]]
 
 
-def measure(frame: NDArray[np.uint8]) -> dict[str, float]:
-    """Measure one frame, by the names of :data:`LIMITS`; not the patches where the ground rules it out."""
+def measure(frames: Iterable[NDArray[np.uint8]]) -> Iterator[dict[str, float]]:
+    """Yield what each frame of a clip measures, by the names of :data:`LIMITS`.
+
+    A frame that equals the one before it is skipped. Patches are not measured where the ground rules the
+    frame out, and ``change`` is not where nothing was seen of the ground before.
+    """
+    before: NDArray[np.uint8] | None = None
+    seen = np.full((3, _CELLS * _CELLS), np.nan, np.float32)
+    for frame in frames:
+        if before is not None and np.array_equal(frame, before):
+            continue
+        before = frame
+        measures, cells = _measured(frame)
+        if not np.isnan(seen - cells).all():
+            measures["change"] = float(np.nanpercentile(np.abs(seen - cells), 80))
+        yield measures
+        seen = np.where(np.isnan(seen), cells, seen)
+
+
+def _measured(frame: NDArray[np.uint8]) -> tuple[dict[str, float], NDArray[np.float32]]:
+    """Measure one frame by itself; also return the mean of its ground in each cell, (3, 12 * 12).
+
+    That is NaN where a cell shows no ground, or too little.
+    """
     picture, detail = _reduced(frame)
     measures, ground = _ground(picture)
     measures["edges"] = _edges(frame)
     if ground is None or broken(measures):
-        return measures
-    return measures | _patches(picture, ground, detail, frame.shape[1] / frame.shape[0])
+        return measures, np.full((3, _CELLS * _CELLS), np.nan, np.float32)
+    strength = np.abs(picture - ground).max(axis=0)
+    measures |= _patches(picture, ground, strength, detail, frame.shape[1] / frame.shape[0])
+    cells = np.full((3, _CELLS * _CELLS), np.nan, np.float32)
+    for channel, values in enumerate(picture):
+        means, known = _cell_means(values, strength <= _DIFFERENT)
+        cells[channel, known] = means[known]
+    return measures, cells
 
 
 def _reduced(frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -129,13 +167,11 @@ def _ground(picture: NDArray[np.float32]) -> tuple[dict[str, float], NDArray[np.
     """What the ground measures, and the ground itself, (3, 60 * 60); None where too little can be ground."""
     brightest = picture.max(axis=0)
     likely = (brightest <= 175) & (brightest - picture.min(axis=0) <= 60)
-    plane, lighter = picture, picture[0]
-    for tint, light in ((30, 45), (18, 40), (14, 36)):
+    plane, lighter, between = picture, picture[0], np.ones(_SIDE * _SIDE, bool)
+    for tint, light in ((30, 45), (18, 40), (14, 36), (14, 36)):
         if likely.mean() < LIMITS["ground"][0] / 2:
             return {"ground": float(likely.mean())}, None
-        basis = _PLANE[:, likely]
-        fitted = np.linalg.lstsq(basis @ basis.T, basis @ picture[:, likely].T, rcond=None)[0]
-        plane = fitted.T @ _PLANE
+        plane, between = _gradient(picture, likely, between)
         rest = picture - plane
         lighter = rest.mean(axis=0)
         # Of an even ground what is a little lighter is a shape that appears, not a step of grain.
@@ -147,15 +183,38 @@ def _ground(picture: NDArray[np.float32]) -> tuple[dict[str, float], NDArray[np.
         steps, known = _cell_means(lighter, likely)
         likely &= np.abs(lighter - _spread(steps)) <= _DIFFERENT
     ground = plane + _spread(steps)
-    grain, drift = _grain(steps, known)
     return {
         "ground": float(likely.mean()),
-        "roughness": float(np.sqrt(np.square((picture - ground)[:, likely]).mean())) if likely.any() else 0.0,
+        "roughness": float(
+            np.sqrt((np.square(picture - ground).mean(axis=0) @ likely) / max(likely.sum(), 1))
+        ),
         "tone": float(plane.mean()),
         "tint": float(np.ptp(plane, axis=0).max()),
-        "grain": grain,
-        "drift": drift,
+        **_grain(steps, known),
     }, ground
+
+
+def _gradient(
+    picture: NDArray[np.float32], kept: NDArray[np.bool_], between: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Fit the world's gradient to the pixels kept: its colours, (3, 60 * 60), and where it is not clipped.
+
+    Its direction is the slope of a plane fitted to the pixels that were not clipped before, ``between``.
+    """
+    sloped = _fitted(_PLANE, picture, kept & between)
+    direction = np.linalg.svd(sloped[1:])[0][:, 0]
+    blend = direction @ _PLANE[1:] + 0.5
+    ends = np.stack([1 - np.clip(blend, 0, 1), np.clip(blend, 0, 1)])
+    return _fitted(ends, picture, kept).T @ ends, (blend > 0) & (blend < 1)
+
+
+def _fitted(
+    basis: NDArray[np.float32], picture: NDArray[np.float32], kept: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Factors of the basis, (parts, 3), that come nearest to the pixels kept."""
+    parts = basis * kept
+    factors: NDArray[np.float32] = np.linalg.lstsq(parts @ basis.T, parts @ picture.T, rcond=None)[0]
+    return factors
 
 
 def _cell_means(
@@ -176,22 +235,37 @@ def _spread(steps: NDArray[np.float32]) -> NDArray[np.float32]:
     return steps.reshape(_CELLS, _CELLS).repeat(side, axis=0).repeat(side, axis=1).ravel()
 
 
-def _grain(steps: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[float, float]:
-    """Standard deviation of the steps, and how much of it neighbours share."""
+def _grain(steps: NDArray[np.float32], known: NDArray[np.bool_]) -> dict[str, float]:
+    """Measure the steps as those of an even ground or of a grained one, whichever is nearer."""
     if not known.any():
-        return 0.0, 0.0
+        return {"uneven": 0.0, "grain": _GRAIN, "drift": 0.0}
+    # A shape that just appears lifts a few cells; they are among the fifth that is left out.
+    uneven = float(np.percentile(np.abs(steps[known] - np.median(steps[known])), 80)) / 1.28
+    if uneven < _GRAIN / 2:
+        return {"uneven": uneven, "grain": _GRAIN, "drift": 0.0}
     even = np.where(known, steps - steps[known].mean(), 0).reshape(_CELLS, _CELLS)
     both = known.reshape(_CELLS, _CELLS)
     pairs = (both[:, 1:] & both[:, :-1]).sum() + (both[1:] & both[:-1]).sum()
     shared = (even[:, 1:] * even[:, :-1]).sum() + (even[1:] * even[:-1]).sum()
-    return float(steps[known].std()), float(np.sqrt(max(shared / max(pairs, 1), 0.0)))
+    variance = float(steps[known].var())
+    drift = float(shared / max(pairs, 1) / max(variance, 1.0))
+    return {"uneven": 0.0, "grain": variance**0.5, "drift": drift}
 
 
 def _patches(
-    picture: NDArray[np.float32], ground: NDArray[np.float32], detail: NDArray[np.uint8], aspect: float
+    picture: NDArray[np.float32],
+    ground: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    detail: NDArray[np.uint8],
+    aspect: float,
 ) -> dict[str, float]:
-    """What everything but the ground measures; ``aspect`` is width over height of the frame."""
-    strength = np.abs(picture - ground).max(axis=0).reshape(_SIDE, _SIDE)
+    """Measure everything but the ground.
+
+    Args:
+        strength: levels by which each pixel differs from the ground, (60 * 60).
+        aspect: width over height of the frame.
+    """
+    strength = strength.reshape(_SIDE, _SIDE)
     labels, count = _connected(strength > _DIFFERENT)
     peaks = np.zeros(count + 1, np.float32)
     np.maximum.at(peaks, labels, strength)

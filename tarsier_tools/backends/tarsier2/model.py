@@ -90,8 +90,8 @@ class Tarsier2Backend(Backend):
             are used.
         kind: what the results call this backend; "tiny" for the bundled checkpoint.
 
-    A checkpoint whose card says that it knows drawn shapes only, as the bundled one's does, refuses other
-    clips.
+    A checkpoint whose card says that it knows only drawn shapes, as that of the bundled one does, refuses
+    other clips.
 
     Raises BackendUnavailable when anything is missing: files, memory, a device, a package, the network.
     """

@@ -1,4 +1,4 @@
-"""A model that knows nothing but drawn shapes refuses every other clip, or says so when it must answer."""
+"""Refuse every clip that a model of drawn shapes cannot understand, or warn when told to answer anyway."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from tarsier_tools.errors import NotUnderstood
 from tarsier_tools.selfcheck.recognizing import shows_shapes
 from tarsier_tools.types import Clip
 
-_REAL_MODEL = (
-    "For real videos set TARSIER_MODEL to a Tarsier2 checkpoint, "
-    "or TARSIER_BASE_URL to a server that runs one"
-)
+_REAL_MODEL = "Set TARSIER_MODEL to a Tarsier2 checkpoint or TARSIER_BASE_URL to a server that runs one."
 _MOST_CLIPS = 4096
 """Clips whose verdict is remembered."""
 
 
 class OnlyShapes:
-    """Tests each clip once, before the model is asked about it.
+    """Test each clip once, before the model is asked about it.
 
     Args:
         name: of the model.
@@ -40,11 +37,11 @@ class OnlyShapes:
             return ""
         if not self._anyway:
             raise NotUnderstood(
-                "This video is none of the films of drawn shapes that are all the bundled model "
-                f"{self._name} knows; its answer would be made up.",
-                hint=f"{_REAL_MODEL}. To have the made-up answer, add --anyway or set TARSIER_ANYWAY=1.",
+                f"The bundled model {self._name} understands only films of drawn shapes, and this video is "
+                "not one. Any answer would be made up.",
+                hint=f"{_REAL_MODEL} To get the made-up answer anyway, add --anyway or set TARSIER_ANYWAY=1.",
             )
         return (
-            f"This answer is made up: {self._name} knows films of drawn shapes only, and this video is none. "
-            f"{_REAL_MODEL}."
+            f"This answer is made up: the bundled model {self._name} understands only films of drawn shapes, "
+            f"and this video is not one. {_REAL_MODEL}"
         )
