@@ -207,7 +207,7 @@ class TestServers:
 
     def test_a_server_that_keeps_nothing_is_a_warning(self, asking, monkeypatch) -> None:
         monkeypatch.setattr(OpenAIServer, "was_seen", lambda self, frames: False)
-        backend = asking(words(reuse=False, per_token_s=0.2))  # the wait is what both questions cost
+        backend = asking(words(reuse=False, per_token_s=1.0))  # far more than the rest of either question
         assert served.check_reuse(backend).status == "warn"
 
     def test_replies_that_change_from_one_request_to_the_next_are_noticed(self, asking, monkeypatch) -> None:
