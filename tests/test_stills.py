@@ -314,12 +314,14 @@ def test_a_jpeg_that_never_gets_to_its_picture_is_refused(filling: bytes, tmp_pa
 
 def tiff(path: Path, *pages: tuple[Image.Image, int]) -> None:
     """Write pages, each with its NewSubfileType: 1 is a reduced copy, 4 a mask."""
-    with TiffImagePlugin.AppendingTiffWriter(str(path), new=True) as file:
-        for image, kind in pages:
-            tags = TiffImagePlugin.ImageFileDirectory_v2()
-            tags[254] = kind
-            image.save(file, "TIFF", tiffinfo=tags)
-            file.newFrame()
+    data = io.BytesIO()  # stays open: Python 3.13 closes the writer once more when it is collected
+    file = TiffImagePlugin.AppendingTiffWriter(data, new=True)
+    for image, kind in pages:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[254] = kind
+        image.save(file, "TIFF", tiffinfo=tags)
+        file.newFrame()
+    path.write_bytes(data.getvalue())
 
 
 @pytest.mark.parametrize("thumbnail_first", [False, True])

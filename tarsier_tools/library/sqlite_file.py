@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = connect(path)
+        # Tools of agent frameworks have no end of their own: what holds this may just be dropped.
+        weakref.finalize(self, self._connection.close)
         self._lock = threading.RLock()
 
     def close(self) -> None:
