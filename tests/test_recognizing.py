@@ -115,3 +115,12 @@ def test_every_measure_has_a_limit_and_every_limit_is_measured() -> None:
     _, later = measure(scene.render([0.0, scene.duration_s / 2], size))
     assert set(later) == set(LIMITS)
     assert broken(later) == []
+
+
+def test_a_cut_between_two_films_of_shapes_is_no_reason_to_refuse() -> None:
+    (one, size), (other, _) = film(3, 2), film(5, 2)
+    first = list(one.render(np.linspace(0, 1.9, 8), size))
+    second = list(other.render(np.linspace(0, 1.9, 8), size))
+    assert shows_shapes([*first, *second])
+    assert shows_shapes([*first, second[0]])
+    assert not shows_shapes([frame for pair in zip(first, second, strict=True) for frame in pair])

@@ -17,7 +17,7 @@ these apart and how much room they leave.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "grain": (6.0, 12.5),
     "drift": (-0.4, 0.5),
     "change": (0.0, 4.0),
+    "cuts": (0.0, 0.25),
     "edges": (0, 40),
     "patches": (0, 4),
     "specks": (0.0, 0.015),
@@ -74,7 +75,9 @@ LIMITS: dict[str, tuple[float, float]] = {
 - ``grain``: standard deviation of the cells of a grained ground, in levels; ``drift``: the correlation of
   neighbouring ones, which is small for the world's grain and large for light and shade.
 - ``change``: the 80th percentile, over cells and channels, of how far the ground differs from what earlier
-  frames of the clip showed there, in levels. A fade, a flicker or a moving picture changes it.
+  frames of the clip showed there, in levels. A fade or a slowly moving picture changes it.
+- ``cuts``: share of the clip's frames whose ground differs by more than that from the frame before: a cut
+  to another film of shapes, or flicker and movement. One is allowed in a clip of any length.
 - ``edges``: jumps of more than 24 levels between neighbours in the row that has most of them.
 - ``patches``: how many stand out by 72 levels or more; ``largest``: the largest one's share of the picture.
 - ``specks``, ``faint``: share of the picture in patches too small or too faint to be judged.
@@ -94,7 +97,7 @@ _PLANE = np.stack([np.ones((_SIDE, _SIDE), np.float32), *np.meshgrid(_AXIS, _AXI
 """The parts of a plane: 1, x and y of each pixel; (3, 60 * 60)."""
 
 
-def shows_shapes(frames: Iterable[NDArray[np.uint8]]) -> bool:
+def shows_shapes(frames: Sequence[NDArray[np.uint8]]) -> bool:
     """Tell whether the frames of a clip, uint8 RGB (height, width, 3), are those of a shapes film."""
     return not any(map(broken, measure(frames)))
 
@@ -104,23 +107,34 @@ def broken(measures: dict[str, float]) -> list[str]:
     return [name for name, value in measures.items() if not LIMITS[name][0] <= value <= LIMITS[name][1]]
 
 
-def measure(frames: Iterable[NDArray[np.uint8]]) -> Iterator[dict[str, float]]:
+def measure(frames: Sequence[NDArray[np.uint8]]) -> Iterator[dict[str, float]]:
     """Yield what each frame of a clip measures, by the names of :data:`LIMITS`.
 
     A frame that equals the one before it is skipped. Patches are not measured where the ground rules the
     frame out, and ``change`` is not where nothing was seen of the ground before.
     """
     before: NDArray[np.uint8] | None = None
-    seen = np.full((3, _CELLS * _CELLS), np.nan, np.float32)
+    seen = last = np.full((3, _CELLS * _CELLS), np.nan, np.float32)
+    cuts, most_change = 0, LIMITS["change"][1]
     for frame in frames:
         if before is not None and np.array_equal(frame, before):
             continue
         before = frame
         measures, cells = _measured(frame)
-        if not np.isnan(seen - cells).all():
-            measures["change"] = float(np.nanpercentile(np.abs(seen - cells), 80))
+        if _change(last, cells) > most_change:
+            cuts += 1
+            seen = cells
+        elif not np.isnan(seen - cells).all():
+            measures["change"] = _change(seen, cells)
+        measures["cuts"] = cuts / max(len(frames), 4)
         yield measures
-        seen = np.where(np.isnan(seen), cells, seen)
+        seen, last = np.where(np.isnan(seen), cells, seen), cells
+
+
+def _change(before: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
+    """The 80th percentile of how far the grounds of two frames differ, 0 where none was seen in both."""
+    difference = np.abs(before - cells)
+    return 0.0 if np.isnan(difference).all() else float(np.nanpercentile(difference, 80))
 
 
 def _measured(frame: NDArray[np.uint8]) -> tuple[dict[str, float], NDArray[np.float32]]:
