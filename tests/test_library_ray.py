@@ -46,9 +46,7 @@ TALE_S = 48.0
 def write_tale(path: Path) -> None:
     """Two shots, of 20 and of 28 seconds."""
     beat = np.arange(0, TALE_S, 1 / 5)
-    shots = [
-        scene(seed).render(beat % scene(seed).duration_s, (112, 112)) for seed in (9, 28)
-    ]  # light and dark ground
+    shots = [scene(seed).render(beat % scene(seed).duration_s, (112, 112)) for seed in (9, 2)]
     pictures = (first if time_s < 20 else second for time_s, first, second in zip(beat, *shots, strict=False))
     write_mp4(path, pictures, fps=5)
 
